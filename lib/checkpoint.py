@@ -1,0 +1,90 @@
+"""Checkpoints: written atomically, loaded without executing pickled code."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+
+from lib.model import ModelConfig, StatefulLSTMExtractor
+
+REFERENCE = Path(__file__).parent / "reference"
+REFERENCE_CHECKPOINT = REFERENCE / "reference.pt"
+FORMAT = 1
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that is missing, damaged, or belongs to another configuration."""
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": numpy.__version__}
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` such that a reader sees the old file or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def save_checkpoint(path: Path | str, content: dict[str, Any]) -> None:
+    """Save tensors and plain values to ``path``, atomically."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        torch.save({"format": FORMAT, "versions": versions(), **content}, name)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def load_checkpoint(path: Path | str) -> dict[str, Any]:
+    """Load what `save_checkpoint` wrote, onto the CPU; only tensors and plain values are accepted.
+
+    Raises:
+        CheckpointError: there is no such file, it is damaged, or it is no checkpoint of this project.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint = {path}: there is no such file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can fail anywhere inside the reader
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"checkpoint = {path}: cannot be read ({reason}); remove it to start again") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"checkpoint = {path}: not a checkpoint of this project in format {FORMAT}")
+    return content
+
+
+def load_model(path: Path | str | None = None) -> StatefulLSTMExtractor:
+    """The trained model of a checkpoint, in evaluation mode and without state.
+
+    Args:
+        path: a checkpoint; by default the reference one that ships with the library.
+
+    Raises:
+        CheckpointError: there is no such file, it is damaged, or it is no checkpoint of this project.
+    """
+    content = load_checkpoint(path or REFERENCE_CHECKPOINT)
+    model = StatefulLSTMExtractor(ModelConfig(**content["model"]))
+    model.load_state_dict(content["weights"])
+    return model.eval()

@@ -1,0 +1,105 @@
+"""Measures of how good a roll-out is, overall, per frequency and over many noise seeds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib.checkpoint import versions, write_atomically
+from lib.loader import FrequencyDataset, assemble_inputs
+from lib.model import StatefulLSTMExtractor, roll_out
+from lib.signals import Array, SignalSpec, generate
+
+METRICS = ("mse", "rmse", "mae", "r2", "correlation", "snr_db")
+
+
+def metrics(prediction: Array, target: Array) -> dict[str, float]:
+    """All measures over all samples given, each a per-sample mean; shapes must agree.
+
+    Returns:
+        ``mse``, ``rmse``, ``mae``; ``r2`` = 1 − Σ(y−ŷ)² / Σ(y−ȳ)²; ``correlation`` (Pearson's); ``snr_db`` =
+        10 log₁₀(Σy² / Σ(y−ŷ)²). ``correlation`` is NaN for a constant prediction, ``snr_db`` infinite without error.
+
+    Raises:
+        ValueError: the shapes differ, or there is no sample.
+    """
+    if prediction.shape != target.shape or target.size == 0:
+        raise ValueError(
+            f"prediction has shape {prediction.shape}: must be that of target, {target.shape}, and not empty"
+        )
+    error = prediction - target
+    mse = float(np.mean(error**2))
+    power, variance = float(np.mean(target**2)), float(np.var(target))
+    spread = float(np.std(prediction) * np.std(target))
+    covariance = float(np.mean((prediction - prediction.mean()) * (target - target.mean())))
+    return {
+        "mse": mse,
+        "rmse": math.sqrt(mse),
+        "mae": float(np.mean(np.abs(error))),
+        "r2": 1 - mse / variance if variance else math.nan,
+        "correlation": covariance / spread if spread else math.nan,
+        "snr_db": 10 * math.log10(power / mse) if mse and power else math.inf if power else -math.inf,
+    }
+
+
+def metrics_by_frequency(prediction: Array, target: Array, spec: SignalSpec) -> dict[str, dict[str, float]]:
+    """`metrics` over all rows (``overall``) and of each frequency (``3 Hz`` …); arrays (lanes, samples)."""
+    rows = {f"{frequency:g} Hz": metrics(prediction[i], target[i]) for i, frequency in enumerate(spec.frequencies)}
+    return {"overall": metrics(prediction, target), **rows}
+
+
+def evaluate(
+    model: StatefulLSTMExtractor, dataset: FrequencyDataset, steps: int = 1
+) -> tuple[Array, dict[str, dict[str, float]]]:
+    """Roll the model out over all rows of a dataset: its outputs (n_frequencies, n_samples), and its metrics."""
+    prediction = roll_out(model, dataset.inputs, steps)[..., 0].double().numpy()
+    return prediction, metrics_by_frequency(prediction, dataset.spec.targets, dataset.spec)
+
+
+def mse_by_noise_seed(
+    model: StatefulLSTMExtractor, spec: SignalSpec, noise_seeds: Sequence[int], seeds_at_once: int = 25
+) -> Array:
+    """The MSE over all rows for each of many noise seeds, shape (seeds,), the seeds side by side as lanes."""
+    errors = []
+    for start in range(0, len(noise_seeds), seeds_at_once):
+        mixed = generate(spec, list(noise_seeds[start : start + seeds_at_once])).mixed
+        prediction = roll_out(model, assemble_inputs(spec, mixed), steps=spec.n_samples).double().numpy()
+        squared = (prediction.reshape(len(mixed), spec.n_frequencies, -1) - spec.targets) ** 2
+        errors.append(squared.mean(axis=(1, 2)))
+    return np.concatenate(errors)
+
+
+def generalization_gap(train_mse: float, test_mse: float) -> float:
+    """|MSE_test − MSE_train| / MSE_train, without unit; the assignment asks for less than 0.1."""
+    if not train_mse > 0:
+        raise ValueError(f"train_mse = {train_mse!r}: must be above 0")
+    return abs(test_mse - train_mse) / train_mse
+
+
+def write_metrics(path: Path | str, results: dict[str, Any], parameters: dict[str, Any]) -> None:
+    """Write results as JSON, atomically, with the parameters and the versions that produced them."""
+    content = {"parameters": parameters, "versions": versions(), "results": results}
+    write_atomically(Path(path), (json.dumps(content, indent=2, default=_plain) + "\n").encode())
+
+
+def read_metrics(path: Path | str) -> dict[str, Any]:
+    """Read what `write_metrics` wrote.
+
+    Raises:
+        ValueError: the file is damaged or holds something else.
+    """
+    try:
+        content = json.loads(Path(path).read_text())
+        return {name: content[name] for name in ("parameters", "versions", "results")}
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"metrics file {path}: damaged or not written by this project ({error!r})") from error
+
+
+def _plain(value: Any) -> Any:
+    """Turn NumPy's scalars and arrays and paths into what JSON knows."""
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else str(value)

@@ -1,0 +1,199 @@
+"""Instruments for the lessons: look into one LSTM step, follow gradients through time, and measure noise."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib.loader import FrequencyDataset, StatefulDataLoader
+from lib.model import StatefulLSTMExtractor
+from lib.signals import Array
+
+
+class Gates(NamedTuple):
+    """One LSTM step taken apart; every entry has shape (lanes, hidden_size).
+
+    Attributes:
+        i: input gate, between 0 and 1.
+        f: forget gate, between 0 and 1.
+        g: candidate, between -1 and 1.
+        o: output gate, between 0 and 1.
+        c: new cell state, f · c_before + i · g.
+        h: new hidden state, o · tanh(c).
+    """
+
+    i: Tensor
+    f: Tensor
+    g: Tensor
+    o: Tensor
+    c: Tensor
+    h: Tensor
+
+
+def lstm_step(lstm: torch.nn.LSTM, x: Tensor, h: Tensor, c: Tensor) -> Gates:
+    """One step of a one-layer LSTM by its equations (Hochreiter and Schmidhuber 1997; gates as in PyTorch's docs).
+
+    Args:
+        lstm: whose weights to use.
+        x: input, (lanes, features).
+        h: hidden state before the step, (lanes, hidden_size).
+        c: cell state before the step, (lanes, hidden_size).
+    """
+    weights = {name: lstm.get_parameter(name) for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")}
+    drive = (
+        x @ weights["weight_ih_l0"].T + weights["bias_ih_l0"] + h @ weights["weight_hh_l0"].T + weights["bias_hh_l0"]
+    )
+    i, f, g, o = drive.chunk(4, dim=-1)
+    i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+    c = f * c + i * g
+    return Gates(i, f, g, o, c, o * c.tanh())
+
+
+def record_states(model: StatefulLSTMExtractor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Roll out one sample at a time and keep every state.
+
+    Returns:
+        Hidden and cell states of the last layer, each (lanes, samples, hidden_size).
+    """
+    hidden, cell = [], []
+    with model.evaluation_state():
+        for step in x.unbind(dim=1):
+            model(step)
+            h, c = model.state()
+            hidden.append(h[-1])
+            cell.append(c[-1])
+    return torch.stack(hidden, dim=1), torch.stack(cell, dim=1)
+
+
+def orbit(states: Tensor) -> Array:
+    """States of one lane (samples, hidden_size) along their two leading principal components: (samples, 2)."""
+    centred = (states - states.mean(dim=0)).double().numpy()
+    directions = np.linalg.svd(centred, full_matrices=False)[2]
+    return centred @ directions[:2].T
+
+
+def chain_length(state: Tensor | None) -> int:
+    """Through how many calls of the LSTM a gradient can travel back from a state; 0 when it is detached or None."""
+    seen: set[Any] = set()
+    waiting = [] if state is None else [state.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting += [following for following, _ in node.next_functions]
+    return sum("rnn" in node.name().lower() or "lstm" in node.name().lower() for node in seen)
+
+
+class _Held:
+    """What autograd holds in place of a saved tensor; it lives exactly as long as the graph that needs it."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor.detach()  # without its own graph, which would keep itself alive in a circle
+
+
+def saved_bytes(action: Callable[[], Any]) -> int:
+    """Bytes that autograd still holds for a backward pass after ``action``; each storage is counted once."""
+    alive: weakref.WeakSet[_Held] = weakref.WeakSet()
+
+    def pack(tensor: Tensor) -> _Held:
+        held = _Held(tensor)
+        alive.add(held)
+        return held
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda held: held.tensor):
+        result = action()
+    storages = {held.tensor.untyped_storage().data_ptr(): held.tensor.untyped_storage() for held in alive}
+    total = sum(storage.nbytes() for storage in storages.values())
+    del result  # until here, the graph of the result was alive
+    return total
+
+
+def gradient_reach(model: StatefulLSTMExtractor, x: Tensor, detach_every: int | None) -> Array:
+    """How strongly the last output depends on the state at each earlier sample, seen through the gradient graph.
+
+    Args:
+        model: the network; its own state is not touched.
+        x: inputs, (lanes, samples, features).
+        detach_every: cut the graph after every so many samples; None never cuts.
+
+    Returns:
+        The norm of the gradient of the last sample's summed output with respect to the hidden and cell state after
+        each sample, (samples,); exactly 0 behind a cut.
+    """
+    states: list[tuple[Tensor, Tensor]] = []
+    with model.evaluation_state(), torch.enable_grad():
+        for k, step in enumerate(x.unbind(dim=1)):
+            y = model(step)
+            states.append(model.state())
+            if detach_every and (k + 1) % detach_every == 0 and k + 1 < x.shape[1]:
+                model.detach_state()
+        flat = [tensor for pair in states[:-1] for tensor in pair]
+        gradients = torch.autograd.grad(y.sum(), flat, allow_unused=True)
+    norms = [0.0 if gradient is None else float(gradient.norm()) for gradient in gradients]
+    return np.hypot(norms[0::2], norms[1::2])
+
+
+def parameter_gradients(
+    model: StatefulLSTMExtractor, dataset: FrequencyDataset, steps: int, horizon: int, detach: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Outputs over a horizon and the gradient of their mean squared error, cut into calls of ``steps`` samples.
+
+    Args:
+        model: the network; its own state is not touched, its gradients are cleared.
+        dataset: inputs and targets.
+        steps: samples per call.
+        horizon: samples in all.
+        detach: cut the gradient between calls.
+
+    Returns:
+        Outputs (lanes, horizon, 1), and all parameters' gradients as one vector.
+    """
+    model.zero_grad()
+    outputs, error = [], torch.zeros(())
+    with model.evaluation_state(), torch.enable_grad():
+        for batch in StatefulDataLoader(dataset, steps=steps, horizon=horizon):
+            outputs.append(model(batch.x, reset_state=batch.is_first_batch))
+            error = error + (outputs[-1] - batch.y).square().sum()
+            if detach:
+                model.detach_state()
+        y = torch.cat(outputs, dim=1)
+        (error / y.numel()).backward()
+    gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    model.zero_grad()
+    return y.detach(), gradient
+
+
+def autocorrelation(signal: Array, lags: int) -> Array:
+    """Normalized autocorrelation of a signal (samples,) at lags 0 … ``lags``; white noise stays within ±2/√samples."""
+    centred = signal - signal.mean()
+    spectrum = np.fft.rfft(centred, 2 * len(signal))
+    products = np.fft.irfft(np.abs(spectrum) ** 2)[: lags + 1]
+    return products / products[0]
+
+
+def amplitude_spectrum(signal: Array, sample_rate: float) -> tuple[Array, Array]:
+    """Frequencies in Hz and amplitudes of the sines in a signal (samples,): a sine of amplitude 1 shows as 1."""
+    frequencies = np.fft.rfftfreq(len(signal), 1 / sample_rate).astype(np.float64)
+    return frequencies, 2 * np.abs(np.fft.rfft(signal)) / len(signal)
+
+
+def best_linear_prediction(signal: Array, target: Array, window: int, test_signal: Array) -> Array:
+    """What the best linear filter of the last ``window`` samples, fitted on one signal, puts out on another.
+
+    Args:
+        signal: fitted on, (samples,).
+        target: what to predict, (samples,).
+        window: taps of the filter.
+        test_signal: predicted from, (samples,).
+
+    Returns:
+        The prediction from ``test_signal``, (samples − window + 1,), for the samples from ``window − 1`` on.
+    """
+    views = np.lib.stride_tricks.sliding_window_view
+    taps = np.linalg.lstsq(views(signal, window), target[window - 1 :], rcond=None)[0]
+    return views(test_signal, window) @ taps

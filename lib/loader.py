@@ -1,0 +1,161 @@
+"""The ordered data: rows as the assignment numbers them, and a loader that never changes their order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib.signals import Array, SignalSpec, generate
+
+LAYOUTS = ("parallel", "sequential")
+
+
+def assemble_inputs(spec: SignalSpec, mixed: Array) -> Tensor:
+    """Pair S(t) with every one-hot selector.
+
+    Args:
+        spec: the signals' specification.
+        mixed: S(t), shape (samples,) or (seeds, samples); any number of samples.
+
+    Returns:
+        float32 of shape (lanes, samples, 1 + n_frequencies) with lanes = seeds · n_frequencies: all selectors of
+        the first seed, then all of the second, and so on. Feature 0 is S(t), the others are the selector C.
+    """
+    rows = torch.as_tensor(np.atleast_2d(mixed), dtype=torch.float32)
+    seeds, samples = rows.shape
+    signal = rows[:, None, :, None].expand(-1, spec.n_frequencies, -1, -1)
+    selector = torch.eye(spec.n_frequencies)[None, :, None, :].expand(seeds, -1, samples, -1)
+    return torch.cat([signal, selector], dim=-1).reshape(seeds * spec.n_frequencies, samples, 1 + spec.n_frequencies)
+
+
+class FrequencyDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
+    """The rows of the assignment: row r has freq_idx = r // n_samples and time_idx = r % n_samples.
+
+    Attributes:
+        spec: the signals' specification.
+        noise_seed: the seed of S(t).
+        inputs: all network inputs, (n_frequencies, n_samples, 1 + n_frequencies).
+        targets: all targets, (n_frequencies, n_samples, 1).
+    """
+
+    def __init__(self, spec: SignalSpec, noise_seed: int) -> None:
+        """Generate the data.
+
+        Raises:
+            ValueError: the noise seed is not a whole number from 0 up.
+        """
+        _, mixed, targets = generate(spec, noise_seed)
+        self.spec, self.noise_seed = spec, noise_seed
+        self.inputs = assemble_inputs(spec, mixed)
+        self.targets = torch.as_tensor(targets, dtype=torch.float32)[..., None]
+
+    def __len__(self) -> int:
+        """Number of rows: n_frequencies · n_samples, 40,000 in the assignment."""
+        return self.spec.n_frequencies * self.spec.n_samples
+
+    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
+        """One row: the input vector [S(t), C1 …], shape (1 + n_frequencies,), and the target, shape (1,).
+
+        Raises:
+            IndexError: there is no such row.
+        """
+        if not 0 <= row < len(self):
+            raise IndexError(f"row = {row}: must lie between 0 and {len(self) - 1}")
+        freq_idx, time_idx = divmod(row, self.spec.n_samples)
+        return self.inputs[freq_idx, time_idx], self.targets[freq_idx, time_idx]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive samples of one or more sequences, side by side.
+
+    Attributes:
+        x: inputs, (lanes, steps, 1 + n_frequencies). Time runs along axis 1, never along the lanes.
+        y: targets, (lanes, steps, 1).
+        freq_idx: which frequency each lane carries, (lanes,).
+        time_range: the samples covered: ``range(first, last + 1)``.
+        is_first_batch: these samples begin their sequence, so reset the state before them.
+        is_last_batch: these samples end their sequence.
+    """
+
+    x: Tensor
+    y: Tensor
+    freq_idx: Tensor
+    time_range: range
+    is_first_batch: bool
+    is_last_batch: bool
+
+
+class StatefulDataLoader:
+    """Cut every sequence into consecutive chunks and yield them in order, always.
+
+    With four frequencies and ``layout="parallel"`` each batch has four lanes, one per frequency::
+
+        batch             0          1          2
+        lane 0 (1 Hz)  [0 … K-1]  [K … 2K-1]  [2K …
+        lane 1 (3 Hz)  [0 … K-1]  [K … 2K-1]  [2K …
+        lane 2 (5 Hz)  [0 … K-1]  [K … 2K-1]  [2K …
+        lane 3 (7 Hz)  [0 … K-1]  [K … 2K-1]  [2K …
+
+    With ``layout="sequential"`` there is one lane: all of lane 0, then all of lane 1, and so on.
+    """
+
+    def __init__(
+        self,
+        dataset: FrequencyDataset,
+        steps: int = 1,
+        layout: Literal["parallel", "sequential"] = "parallel",
+        horizon: int | None = None,
+        shuffle: bool = False,
+    ) -> None:
+        """Lay out the order.
+
+        Args:
+            dataset: the rows.
+            steps: samples per batch and lane, K; 1 is the assignment's L = 1. The last batch may be shorter.
+            layout: ``"parallel"`` or ``"sequential"``.
+            horizon: use only the first so many samples of every sequence; None means all of them.
+            shuffle: only False is possible; True is refused, with the reason.
+
+        Raises:
+            ValueError: an argument is out of range; the message names it, its value and what is permitted.
+        """
+        n_samples = dataset.spec.n_samples
+        horizon = n_samples if horizon is None else horizon
+        if shuffle:
+            raise ValueError(
+                "shuffle = True: must be False, because the state carried into a sample is only right "
+                "if the sample before it in time has just been seen"
+            )
+        if layout not in LAYOUTS:
+            raise ValueError(f"layout = {layout!r}: must be one of {', '.join(LAYOUTS)}")
+        for name, value in (("steps", steps), ("horizon", horizon)):
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= n_samples:
+                raise ValueError(f"{name} = {value!r}: must be a whole number between 1 and {n_samples}")
+        self.dataset, self.steps, self.layout, self.horizon = dataset, steps, layout, horizon
+
+    def __len__(self) -> int:
+        """Number of batches in one pass over the data."""
+        chunks = -(-self.horizon // self.steps)
+        return chunks if self.layout == "parallel" else chunks * self.dataset.spec.n_frequencies
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches of one pass, in temporal order."""
+        lanes = torch.arange(self.dataset.spec.n_frequencies)
+        for group in (lanes,) if self.layout == "parallel" else lanes.split(1):
+            for first in range(0, self.horizon, self.steps):
+                last = min(first + self.steps, self.horizon)
+                window = slice(int(group[0]), int(group[-1]) + 1), slice(first, last)
+                yield Batch(
+                    x=self.dataset.inputs[window],
+                    y=self.dataset.targets[window],
+                    freq_idx=group,
+                    time_range=range(first, last),
+                    is_first_batch=first == 0,
+                    is_last_batch=last == self.horizon,
+                )

@@ -1,0 +1,199 @@
+"""The stateful LSTM: its hidden and cell state are carried, reset and detached by hand."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from lib.settings import Settings
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"identity": nn.Identity, "relu": nn.ReLU, "tanh": nn.Tanh}
+
+
+class ModelConfig(Settings):
+    """The network's shape.
+
+    Attributes:
+        n_frequencies: length of the selector; the input has 1 + n_frequencies features.
+        hidden_size: units per LSTM layer.
+        num_layers: stacked LSTM layers.
+        dropout: probability of dropping a unit between LSTM layers; needs two layers.
+        input_norm: layer normalization of the input vector.
+        output_norm: layer normalization of what the last LSTM layer puts out.
+        head_size: units of a layer between LSTM and output; 0 for none.
+        activation: nonlinearity before the output layer.
+    """
+
+    n_frequencies: int = Field(4, ge=1)
+    hidden_size: int = Field(32, ge=1, le=4096)
+    num_layers: int = Field(1, ge=1, le=8)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    input_norm: bool = False
+    output_norm: bool = False
+    head_size: int = Field(32, ge=0, le=4096)
+    activation: Literal["identity", "relu", "tanh"] = "tanh"
+
+    def model_post_init(self, _context: Any) -> None:
+        """Refuse a dropout that PyTorch would ignore."""
+        if self.dropout and self.num_layers == 1:
+            raise ValueError(f"dropout = {self.dropout}: must be 0 with num_layers = 1, since it acts between layers")
+
+
+class StateResetWarning(UserWarning):
+    """The carried state did not fit the input and was started anew."""
+
+
+class StatefulLSTMExtractor(nn.Module):
+    """An LSTM that keeps its state between calls, so that one sample at a time makes a sequence.
+
+    Attributes:
+        config: the network's shape.
+        hidden_state: h_t, what the LSTM puts out: None after a reset, else (num_layers, lanes, hidden_size).
+        cell_state: c_t, what it remembers: None after a reset, else (num_layers, lanes, hidden_size).
+    """
+
+    def __init__(self, config: ModelConfig | None = None, **options: Any) -> None:
+        """Build the network with PyTorch's default initialization.
+
+        Args:
+            config: the network's shape, or
+            **options: the fields of `ModelConfig`, such as ``hidden_size=64``.
+
+        Raises:
+            SettingsError: an option is unknown or out of range.
+        """
+        super().__init__()
+        self.config = config.but(**options) if config else ModelConfig(**options)
+        size = self.config.hidden_size
+        features = 1 + self.config.n_frequencies
+        self.input_norm = nn.LayerNorm(features) if self.config.input_norm else nn.Identity()
+        self.lstm = nn.LSTM(features, size, self.config.num_layers, batch_first=True, dropout=self.config.dropout)
+        self.output_norm = nn.LayerNorm(size) if self.config.output_norm else nn.Identity()
+        hidden_layer = nn.Linear(size, self.config.head_size) if self.config.head_size else nn.Identity()
+        self.head = nn.Sequential(
+            hidden_layer,
+            ACTIVATIONS[self.config.activation](),
+            nn.Linear(self.config.head_size or size, 1),
+        )
+        self.hidden_state: Tensor | None = None
+        self.cell_state: Tensor | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def init_hidden(self, lanes: int, device: torch.device | str | None = None) -> None:
+        """Start both states at zero, shape (num_layers, lanes, hidden_size), for ``lanes`` parallel sequences."""
+        if isinstance(lanes, bool) or not isinstance(lanes, int) or lanes < 1:
+            raise ValueError(f"lanes = {lanes!r}: must be a whole number from 1 up")
+        weight = next(self.parameters())
+        shape = (self.config.num_layers, lanes, self.config.hidden_size)
+        self.hidden_state = torch.zeros(shape, device=device or weight.device, dtype=weight.dtype)
+        self.cell_state = torch.zeros_like(self.hidden_state)
+
+    def reset_state(self) -> None:
+        """Forget everything: the next sample begins a new sequence."""
+        self.hidden_state = self.cell_state = None
+
+    def detach_state(self) -> None:
+        """Keep the state's numbers but cut the gradient's way back through them."""
+        if self.hidden_state is not None and self.cell_state is not None:
+            self.hidden_state, self.cell_state = self.hidden_state.detach(), self.cell_state.detach()
+
+    def state(self) -> tuple[Tensor, Tensor]:
+        """Hidden and cell state; RuntimeError right after a reset, when there is none."""
+        if self.hidden_state is None or self.cell_state is None:
+            raise RuntimeError("the state is None: it has been reset, and no sample has come since")
+        return self.hidden_state, self.cell_state
+
+    def forward(self, x: Tensor, reset_state: bool = False) -> Tensor:
+        """Advance the state over ``x`` and put out one value per sample.
+
+        Args:
+            x: (lanes, steps, 1 + n_frequencies), or (lanes, 1 + n_frequencies) for a single step.
+            reset_state: begin a new sequence with this call.
+
+        Returns:
+            (lanes, steps, 1), or (lanes, 1) for a single step.
+
+        Raises:
+            ValueError: the shape is wrong. TypeError: the dtype is. RuntimeError: the device is.
+
+        Warns:
+            StateResetWarning: the number of lanes differs from the carried state's, which is started anew.
+        """
+        self._check_input(x)
+        if reset_state:
+            self.reset_state()
+        single_step = x.ndim == 2
+        sequence = x[:, None] if single_step else x
+        lanes = x.shape[0]
+        if self.hidden_state is not None and self.hidden_state.shape[1] != lanes:
+            warnings.warn(
+                f"the carried state has {self.hidden_state.shape[1]} lanes but the input has {lanes}: "
+                "the state starts anew from zero; call reset_state() first if that is meant",
+                StateResetWarning,
+                stacklevel=2,
+            )
+            self.reset_state()
+        if self.hidden_state is None:
+            self.init_hidden(lanes, x.device)
+        outputs, (self.hidden_state, self.cell_state) = self.lstm(
+            self.input_norm(sequence), (self.hidden_state, self.cell_state)
+        )
+        y = self.head(self.output_norm(outputs))
+        return y[:, 0] if single_step else y
+
+    @contextmanager
+    def evaluation_state(self) -> Iterator[StatefulLSTMExtractor]:
+        """Evaluate with a state of its own, without gradients; state and mode of before come back at the end."""
+        kept = self.hidden_state, self.cell_state, self.training
+        self.reset_state()
+        self.eval()
+        try:
+            with torch.no_grad():
+                yield self
+        finally:
+            self.hidden_state, self.cell_state = kept[:2]
+            self.train(kept[2])
+
+    def _check_input(self, x: Tensor) -> None:
+        features = 1 + self.config.n_frequencies
+        if not isinstance(x, Tensor):
+            raise TypeError(f"x is a {type(x).__name__}: must be a torch.Tensor")
+        if x.ndim not in (2, 3) or x.shape[-1] != features or 0 in x.shape:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}: must be (lanes, steps, {features}) or (lanes, {features}), none 0"
+            )
+        weight = next(self.parameters())
+        if x.dtype != weight.dtype:
+            raise TypeError(f"x has dtype {x.dtype}: must be {weight.dtype}, as the weights")
+        for name, tensor in (("x", x), ("the carried state", self.hidden_state)):
+            if tensor is not None and tensor.device != weight.device:
+                raise RuntimeError(f"{name} is on device {tensor.device}: must be on {weight.device}, as the weights")
+
+
+def roll_out(model: StatefulLSTMExtractor, x: Tensor, steps: int = 1, reset_every_sample: bool = False) -> Tensor:
+    """Run a model over ``x`` from reset, without gradients, and leave its own state untouched.
+
+    Args:
+        model: the network.
+        x: inputs, (lanes, samples, 1 + n_frequencies).
+        steps: samples per call; 1 is the assignment's roll-out, more gives the same numbers sooner.
+        reset_every_sample: give every sample a fresh state. Nothing then links the samples, so that here, and only
+            here, they may stand side by side as lanes.
+
+    Returns:
+        Outputs, (lanes, samples, 1).
+    """
+    with model.evaluation_state():
+        if reset_every_sample:
+            return model(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        return torch.cat([model(chunk) for chunk in x.split(steps, dim=1)], dim=1)

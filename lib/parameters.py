@@ -1,0 +1,80 @@
+"""What the notebooks' parameter cells may hold, and how a notebook begins."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from lib.checkpoint import REFERENCE_CHECKPOINT
+from lib.settings import Settings
+
+CHECKPOINT_NAME = "checkpoint.pt"
+
+
+class NotebookParameters(Settings):
+    """Every parameter that a notebook may have; each notebook uses some of them.
+
+    Attributes:
+        run_dir: folder of the run, made if need be; empty keeps nothing and uses the reference checkpoint.
+        train_noise_seed: noise seed of the training data.
+        test_noise_seed: noise seed of the test data.
+        weight_seed: seed of the initial weights.
+        hidden_size: units of the LSTM.
+        max_updates: updates of the training, at most; the last 350 of them anneal and settle.
+        unseen_seeds: how many further noise seeds to test on.
+    """
+
+    run_dir: str = ""
+    train_noise_seed: int = Field(1, ge=0, lt=2**32)
+    test_noise_seed: int = Field(2, ge=0, lt=2**32)
+    weight_seed: int = Field(0, ge=0, lt=2**32)
+    hidden_size: int = Field(32, ge=1, le=512)
+    max_updates: int = Field(3850, ge=350, le=1_000_000)
+    unseen_seeds: int = Field(100, ge=2, le=10_000)
+
+    def model_post_init(self, _context: object) -> None:
+        """Refuse a test on the training noise."""
+        if self.train_noise_seed == self.test_noise_seed:
+            raise ValueError(
+                f"test_noise_seed = {self.test_noise_seed}: must differ from train_noise_seed, "
+                "or the test would see the training noise"
+            )
+
+    @property
+    def own_checkpoint(self) -> Path | None:
+        """Where this run keeps its training; None without a run folder."""
+        return Path(self.run_dir) / CHECKPOINT_NAME if self.run_dir else None
+
+    @property
+    def checkpoint(self) -> Path:
+        """The run's own checkpoint if notebook 03 has written one, else the reference one."""
+        own = self.own_checkpoint
+        return own if own and own.exists() else REFERENCE_CHECKPOINT
+
+
+def begin_notebook(**parameters: Any) -> NotebookParameters:
+    """Check a notebook's parameters, start the run's log, and settle on one thread.
+
+    Args:
+        **parameters: the variables of the notebook's parameters cell.
+
+    Returns:
+        The checked parameters.
+
+    Raises:
+        SettingsError: names each bad parameter, its value and what is permitted.
+    """
+    checked = NotebookParameters(**parameters)
+    torch.set_num_threads(1)  # the lanes are too few to share out: a second thread makes every call slower
+    if checked.run_dir:
+        folder = Path(checked.run_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        logging.basicConfig(
+            filename=folder / "run.log", level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", force=True
+        )
+        logging.getLogger("lib").info("parameters: %s", dict(checked))
+    return checked

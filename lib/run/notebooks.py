@@ -1,0 +1,130 @@
+"""Execute notebooks with papermill: checked before a kernel starts, in order, into one folder."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+
+from lib.parameters import NotebookParameters
+from lib.settings import SettingsError
+
+log = logging.getLogger(__name__)
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = ROOT / "notebooks"
+RUNS = ROOT / "runs"
+CELL_TIMEOUT = 1800  # seconds; nothing in the series comes near, but a hanging cell must end
+
+
+class NotebookFailedError(RuntimeError):
+    """A notebook that did not run to its end."""
+
+
+def find_notebooks(names: Sequence[str] = ()) -> list[Path]:
+    """The numbered notebooks in their order; ``names`` picks some by number (``03``) or name.
+
+    Raises:
+        SettingsError: a name fits no notebook; the message lists all.
+    """
+    everything = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    if not names:
+        return everything
+    chosen = []
+    for name in names:
+        found = [path for path in everything if path.stem == name or path.stem.split("_")[0] == name]
+        if not found:
+            raise SettingsError(f"notebook = {name!r}: must be one of {', '.join(path.stem for path in everything)}")
+        chosen += found
+    return sorted(set(chosen))
+
+
+def parameters_of(notebook: Path) -> dict[str, Any]:
+    """The parameters that a notebook declares, with their default values."""
+    declared = papermill.inspect_notebook(str(notebook))
+    return {name: ast.literal_eval(entry["default"]) for name, entry in declared.items()}
+
+
+def check_parameters(notebooks: Sequence[Path], given: dict[str, Any]) -> None:
+    """Refuse parameters that no notebook declares, and values that are not permitted, before a kernel starts.
+
+    Raises:
+        SettingsError: names each bad parameter, its value and what is permitted.
+    """
+    permitted = {name for notebook in notebooks for name in parameters_of(notebook)} - {"run_dir"}
+    for name, value in given.items():
+        if name not in permitted:
+            raise SettingsError(
+                f"unknown parameter {name!r} (value {value!r}); permitted in "
+                f"{', '.join(path.stem for path in notebooks)}: {', '.join(sorted(permitted))}"
+            )
+    for notebook in notebooks:
+        NotebookParameters(**{name: given.get(name, default) for name, default in parameters_of(notebook).items()})
+
+
+def execute(notebook: Path, folder: Path, given: dict[str, Any]) -> Path:
+    """Execute one notebook into ``folder``; the executed file appears there only when it is complete.
+
+    Returns:
+        The executed notebook.
+
+    Raises:
+        NotebookFailedError: a cell raised or ran out of time; what was executed is kept beside as ``*.failed.ipynb``.
+    """
+    declared = parameters_of(notebook)
+    values = {name: value for name, value in given.items() if name in declared} | {"run_dir": str(folder.resolve())}
+    folder.mkdir(parents=True, exist_ok=True)
+    output, partial = folder / notebook.name, folder / f"{notebook.stem}.failed.ipynb"
+    os.environ["MPLBACKEND"] = "agg"  # figures reach the page through lib.figures.show alone
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(partial),
+            parameters=values,
+            cwd=str(NOTEBOOKS),
+            kernel_name="python3",
+            execution_timeout=CELL_TIMEOUT,
+            log_output=False,
+        )
+    except Exception as error:
+        log.exception("%s failed", notebook.stem)
+        raise NotebookFailedError(f"{notebook.stem} failed, see {partial}: {error}") from error
+    state = nbformat.read(partial, as_version=4).metadata["papermill"]
+    if state.get("exception") or not state.get("end_time"):
+        raise NotebookFailedError(f"{notebook.stem} did not run to its end, see {partial}")
+    os.replace(partial, output)
+    return output
+
+
+def run(name: str, given: dict[str, Any], names: Sequence[str] = ()) -> Path:
+    """Execute the notebooks in order into ``runs/<name>/``.
+
+    Args:
+        name: the run's name: letters, digits, ``.``, ``_`` and ``-``.
+        given: parameters; each notebook takes those that it declares.
+        names: which notebooks; empty means all.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        SettingsError: a name or a parameter is not permitted; nothing has been started then.
+        NotebookFailedError: a notebook did not run to its end.
+    """
+    if not name or name.startswith(".") or not all(c.isalnum() or c in "._-" for c in name):
+        raise SettingsError(
+            f"name = {name!r}: must consist of letters, digits, '.', '_' and '-', not starting with '.'"
+        )
+    notebooks = find_notebooks(names)
+    check_parameters(notebooks, given)
+    folder = RUNS / name
+    for notebook in notebooks:
+        log.info("executing %s", notebook.stem)
+        execute(notebook, folder, given)
+    return folder

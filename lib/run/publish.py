@@ -1,0 +1,100 @@
+"""Turn a finished run into what is committed: clean notebooks, figures, metrics and the README's table."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from lib.checkpoint import write_atomically
+from lib.evaluation import read_metrics
+from lib.run.notebooks import NOTEBOOKS, ROOT, RUNS, find_notebooks
+from lib.settings import SettingsError
+
+FIGURES = ROOT / "figures"
+METRICS = NOTEBOOKS / "metrics"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- results: made by `make publish` -->", "<!-- end of results -->"
+
+
+def clean(notebook: NotebookNode) -> NotebookNode:
+    """Drop what differs between two equal runs: injected parameters, times, versions and progress bars."""
+    kept = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    bars = _progress_bars(notebook)
+    for count, cell in enumerate((cell for cell in kept if cell.cell_type == "code"), start=1):
+        cell.execution_count = count
+        cell.outputs = [output for output in cell.outputs if not _is_bar(output, bars)]
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output.execution_count = count
+    for cell in kept:
+        tags = cell.metadata.get("tags")
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+    metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    language = {"language_info": {"name": "python"}}
+    return nbformat.v4.new_notebook(cells=kept, metadata=metadata | language)
+
+
+def publish(name: str) -> None:
+    """Refresh notebooks, figures, metrics and README from ``runs/<name>/``.
+
+    Raises:
+        SettingsError: the run does not exist or is not complete; nothing has been changed then.
+    """
+    folder = RUNS / name
+    notebooks = find_notebooks()
+    missing = [path.stem for path in notebooks if not (folder / path.name).exists()]
+    if missing:
+        raise SettingsError(f"name = {name!r}: must be a finished run, but {folder} lacks {', '.join(missing)}")
+    for path in notebooks:
+        executed = clean(nbformat.read(folder / path.name, as_version=4))
+        write_atomically(NOTEBOOKS / path.name, (nbformat.writes(executed) + "\n").encode())
+    for kind, target in (("figures", FIGURES), ("metrics", METRICS)):
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        for source in sorted((folder / kind).iterdir()):
+            shutil.copyfile(source, target / source.name)
+    if README.exists():
+        write_atomically(README, with_results(README.read_text()).encode())
+
+
+def with_results(text: str) -> str:
+    """The README's text with its table of results made anew from the published metrics."""
+    head, rest = text.split(BEGIN)
+    return f"{head}{BEGIN}\n{results_table()}{END}{rest.split(END)[1]}"
+
+
+def results_table() -> str:
+    """The table of results, in Markdown, from the published metrics alone."""
+    trained = read_metrics(METRICS / "04_evaluation.json")["results"]
+    seeds = read_metrics(METRICS / "05_generalization.json")["results"]
+    rows = [
+        ("test MSE, noise seed 2, trained by `make run`", f"{trained['test']['overall']['mse']:.1e}"),
+        ("the same, predicting zero", f"{trained['zero_mse']:.1e}"),
+        ("training MSE, noise seed 1", f"{trained['train']['overall']['mse']:.1e}"),
+        ("generalization gap", f"{trained['gap']:.2%}"),
+        ("worst of the unseen noise seeds / training MSE", f"{seeds['worst_ratio']:.3f}"),
+        ("50 s roll-out on new noise, 5 times as long as trained", f"{trained['long_mse']:.1e}"),
+        ("shipped reference checkpoint, noise seed 2", f"{trained['reference']['test_mse']:.1e}"),
+    ]
+    lines = ["| measured one sample at a time, over all rows | |", "| --- | ---: |"]
+    return "\n".join(lines + [f"| {what} | {value} |" for what, value in rows]) + "\n"
+
+
+def _progress_bars(notebook: NotebookNode) -> set[str]:
+    """The ids of the widgets that are tqdm's, by their box holding a progress bar."""
+    states = notebook.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
+    bars = {f"IPY_MODEL_{key}" for key, entry in states.items() if entry["model_name"] == "FloatProgressModel"}
+    return {key for key, entry in states.items() if bars & set(entry["state"].get("children", []))}
+
+
+def _is_bar(output: NotebookNode, bars: set[str]) -> bool:
+    view = output.get("data", {}).get("application/vnd.jupyter.widget-view+json")
+    return view is not None and (view["model_id"] in bars or not bars)
+
+
+def figure_texts(folder: Path = FIGURES) -> dict[str, str]:
+    """The alternative text of each published figure."""
+    return {path.stem: path.read_text().strip() for path in sorted(folder.glob("*.txt"))}

@@ -1,0 +1,126 @@
+"""Results that take longer than a notebook should: computed by one command, committed, and sampled by a test."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lib.checkpoint import REFERENCE, REFERENCE_CHECKPOINT, load_checkpoint, save_checkpoint
+from lib.evaluation import metrics_by_frequency, mse_by_noise_seed, write_metrics
+from lib.loader import FrequencyDataset
+from lib.model import ModelConfig, roll_out
+from lib.recipe import TrainingConfig
+from lib.run.notebooks import RUNS
+from lib.settings import SettingsError
+from lib.signals import SignalSpec
+from lib.training import train
+
+log = logging.getLogger(__name__)
+
+TRAIN_SEED, TEST_SEED, UNSEEN_SEEDS = 1, 2, range(1000, 1100)
+Variant = tuple[TrainingConfig, ModelConfig]
+
+
+def _variants(training: dict[str, dict[str, Any]], shape: dict[str, dict[str, Any]]) -> dict[str, Variant]:
+    names = {**training, **shape}
+    return {name: (TrainingConfig(**training.get(name, {})), ModelConfig(**shape.get(name, {}))) for name in names}
+
+
+STUDIES: dict[str, dict[str, Variant]] = {
+    "weight_seeds": _variants({f"weight seed {seed}": {"weight_seed": seed} for seed in range(5)}, {}),
+    "signal_weights": _variants(
+        {
+            "weights from S decay": {},
+            "no decay": {"signal_weight_decay": 0.0},
+            "no decay, full initial weights": {"signal_weight_decay": 0.0, "signal_weight_scale": 1.0},
+        },
+        {},
+    ),
+    "policies": _variants(
+        {
+            "reset every sample": {"policy": "reset_every_sample", "max_updates": 50_000},
+            "carry, detach every step": {"policy": "detach_every_step", "max_updates": 50_000},
+            "carry, detach every 200": {"policy": "detach_every_k", "max_updates": 5_000},
+        },
+        {},
+    ),
+    "design": _variants(
+        {"no forget bias": {"forget_bias": 0.0}},
+        {
+            "as shipped": {},
+            "hidden 16": {"hidden_size": 16},
+            "hidden 64": {"hidden_size": 64},
+            "two layers": {"num_layers": 2},
+            "two layers, dropout 0.1": {"num_layers": 2, "dropout": 0.1},
+            "input normalization": {"input_norm": True},
+            "output normalization": {"output_norm": True},
+            "ReLU before the output": {"activation": "relu"},
+            "linear output": {"head_size": 0, "activation": "identity"},
+        },
+    ),
+}
+REFERENCE_TRAINING = TrainingConfig(
+    max_updates=10_000, anneal_updates=500, polish_iterations=6_000, settle_updates=1_500
+)
+REFERENCE_SHAPE = ModelConfig(hidden_size=64, head_size=64)
+
+
+def measure(training: TrainingConfig, shape: ModelConfig, checkpoint_name: str) -> dict[str, Any]:
+    """Train one variant (going on where a killed call stopped) and measure it."""
+    spec = SignalSpec()
+    data = FrequencyDataset(spec, TRAIN_SEED)
+    result = train(data, training, shape, RUNS / "studies" / f"{checkpoint_name}.pt", progress_bar=False)
+    memoryless = training.policy == "reset_every_sample"
+
+    def scores(noise_seed: int) -> dict[str, Any]:
+        inputs = FrequencyDataset(spec, noise_seed).inputs
+        prediction = roll_out(result.model, inputs, steps=spec.n_samples, reset_every_sample=memoryless)
+        return metrics_by_frequency(prediction[..., 0].double().numpy(), spec.targets, spec)
+
+    measured: dict[str, Any] = {
+        "training": training.model_dump(mode="json", exclude_defaults=True),
+        "model": shape.model_dump(mode="json", exclude_defaults=True),
+        "updates": result.progress.update,
+        "horizon": int(max(result.history["horizon"])) if training.policy == "growing_horizon" else None,
+        "validation_mse": result.progress.best_mse,
+        "train": scores(TRAIN_SEED),
+        "test": scores(TEST_SEED),
+    }
+    if not memoryless:
+        measured["unseen_mse"] = mse_by_noise_seed(result.model, spec, UNSEEN_SEEDS)
+    return measured
+
+
+def run_studies(names: Sequence[str] = ()) -> None:
+    """Compute the named studies, or all, into ``lib/reference/<study>.json``.
+
+    Raises:
+        SettingsError: there is no such study.
+    """
+    for name in names:
+        if name not in STUDIES:
+            raise SettingsError(f"study = {name!r}: must be one of {', '.join(STUDIES)}")
+    for name in names or STUDIES:
+        results = {}
+        for number, (variant, (training, shape)) in enumerate(STUDIES[name].items()):
+            results[variant] = measure(training, shape, f"{name}-{number}")
+            log.info("%s, %s: test MSE %.2e", name, variant, results[variant]["test"]["overall"]["mse"])
+        write_metrics(
+            REFERENCE / f"{name}.json",
+            results,
+            {"train_noise_seed": TRAIN_SEED, "test_noise_seed": TEST_SEED, "unseen_noise_seeds": list(UNSEEN_SEEDS)},
+        )
+
+
+def train_reference() -> None:
+    """Train the reference checkpoint, keep its best weights alone, and write its measures beside it."""
+    results = measure(REFERENCE_TRAINING, REFERENCE_SHAPE, "reference")
+    content = load_checkpoint(RUNS / "studies" / "reference.pt")
+    kept = ("signal", "train_noise_seed", "model", "training", "weights")
+    save_checkpoint(REFERENCE_CHECKPOINT, {name: content[name] for name in kept})
+    write_metrics(REFERENCE / "reference.json", results, {"command": "make reference"})
+    unseen = np.asarray(results["unseen_mse"])
+    log.info("reference: test MSE %.2e, worst unseen %.2e", results["test"]["overall"]["mse"], unseen.max())

@@ -1,0 +1,148 @@
+"""The assignment's signals: noisy sines mixed into one input, and the pure sines to recover.
+
+Everything here is NumPy in float64; nothing knows of networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, Strict, model_validator
+
+from lib.settings import Settings
+
+Array = NDArray[np.float64]
+Range = Annotated[tuple[float, float], Strict(False)]
+
+
+class SignalSpec(Settings):
+    """What the signals look like; the defaults are the assignment's.
+
+    Attributes:
+        frequencies: the sines' frequencies f_i, in Hz; distinct and below half the sample rate.
+        sample_rate: samples per second, in Hz.
+        duration: length of the recording, in s; must be a whole number of samples.
+        amplitude_range: bounds of the uniform amplitude A_i(t), without unit.
+        phase_range: bounds of the uniform phase φ_i(t), in rad.
+    """
+
+    frequencies: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Strict(False)] = (1.0, 3.0, 5.0, 7.0)
+    sample_rate: float = Field(1000.0, gt=0)
+    duration: float = Field(10.0, gt=0)
+    amplitude_range: Range = (0.8, 1.2)
+    phase_range: Range = (0.0, 2 * np.pi)
+
+    @model_validator(mode="after")
+    def _check(self) -> SignalSpec:
+        if not self.frequencies or len(set(self.frequencies)) != len(self.frequencies):
+            raise ValueError(f"frequencies = {self.frequencies}: must be one or more, all different")
+        if max(self.frequencies) >= self.sample_rate / 2:
+            raise ValueError(
+                f"frequencies = {self.frequencies}: all must lie below half the sample rate, {self.sample_rate / 2} Hz"
+            )
+        samples = self.sample_rate * self.duration
+        if round(samples) < 1 or abs(samples - round(samples)) > 1e-6:
+            raise ValueError(
+                f"duration = {self.duration}: sample_rate x duration must be a whole number of samples, not {samples}"
+            )
+        for name in ("amplitude_range", "phase_range"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} = {(low, high)}: the lower bound must not exceed the upper")
+        return self
+
+    @property
+    def n_samples(self) -> int:
+        """Samples per sequence."""
+        return round(self.sample_rate * self.duration)
+
+    @property
+    def n_frequencies(self) -> int:
+        """Number of sines, and so of selectors and of sequences."""
+        return len(self.frequencies)
+
+    @property
+    def time(self) -> Array:
+        """Sample times k / sample_rate in s, shape (n_samples,): the end point is excluded."""
+        return np.arange(self.n_samples) / self.sample_rate
+
+    @property
+    def targets(self) -> Array:
+        """The pure sines sin(2π f_i t), shape (n_frequencies, n_samples)."""
+        return np.sin(2 * np.pi * np.array(self.frequencies)[:, None] * self.time)
+
+
+class Signals(NamedTuple):
+    """What `generate` returns.
+
+    Attributes:
+        time: shape (n_samples,), in s.
+        mixed: S(t), shape (n_samples,); with several noise seeds (seeds, n_samples).
+        targets: shape (n_frequencies, n_samples); the same for every noise seed.
+    """
+
+    time: Array
+    mixed: Array
+    targets: Array
+
+
+def draw_noise(spec: SignalSpec, noise_seed: int) -> tuple[Array, Array]:
+    """Draw the amplitudes A_i(t) and phases φ_i(t), fresh at every sample and frequency.
+
+    The order of the draws is part of the data's definition: one NumPy ``default_rng(noise_seed)`` gives first
+    all amplitudes, then all phases, each time by time and within one time frequency by frequency.
+
+    Args:
+        spec: the signals' specification.
+        noise_seed: a whole number from 0 up.
+
+    Returns:
+        Amplitudes and phases (rad), each of shape (n_samples, n_frequencies).
+
+    Raises:
+        ValueError: the noise seed is not a whole number from 0 up.
+    """
+    if isinstance(noise_seed, bool) or not isinstance(noise_seed, (int, np.integer)) or noise_seed < 0:
+        raise ValueError(f"noise_seed = {noise_seed!r}: must be a whole number from 0 up")
+    generator = np.random.default_rng(noise_seed)
+    shape = (spec.n_samples, spec.n_frequencies)
+    return generator.uniform(*spec.amplitude_range, shape), generator.uniform(*spec.phase_range, shape)
+
+
+def noisy_components(spec: SignalSpec, amplitude: Array, phase: Array) -> Array:
+    """The noisy sines n_i(t) = A_i(t) · sin(2π f_i t + φ_i(t)), shape (n_samples, n_frequencies)."""
+    return amplitude * np.sin(2 * np.pi * spec.time[:, None] * np.array(spec.frequencies) + phase)
+
+
+def generate(spec: SignalSpec, noise_seed: int | Sequence[int]) -> Signals:
+    """The assignment's data: time, the mixed input S(t) = mean of the n_i(t), and the pure targets.
+
+    Args:
+        spec: the signals' specification.
+        noise_seed: one seed, or several; several give one row of S each, equal to that of a call of its own.
+
+    Returns:
+        `Signals`.
+
+    Raises:
+        ValueError: a noise seed is not a whole number from 0 up, or there is none.
+    """
+    if not isinstance(noise_seed, Sequence | np.ndarray) or isinstance(noise_seed, str):
+        return Signals(spec.time, noisy_components(spec, *draw_noise(spec, noise_seed)).mean(axis=1), spec.targets)
+    if len(noise_seed) == 0:
+        raise ValueError(f"noise_seed = {noise_seed!r}: must hold at least one whole number from 0 up")
+    mixed = np.stack([generate(spec, seed).mixed for seed in noise_seed])
+    return Signals(spec.time, mixed, spec.targets)
+
+
+def coherent_gain(spec: SignalSpec) -> float:
+    """How much of a sine survives the phase noise on average: |E exp(iφ)|, between 0 and 1, without unit.
+
+    For φ ~ Uniform(a, b) this is |sin(w/2) / (w/2)| with w = b − a (the characteristic function of the uniform
+    distribution at 1): 1 without phase noise, 0 for a whole turn.
+    """
+    low, high = spec.phase_range
+    return float(abs(np.sinc((high - low) / (2 * np.pi))))

@@ -1,0 +1,179 @@
+"""What holds the project together: pins, prose, notebooks and published numbers."""
+
+import re
+import tomllib
+from itertools import pairwise
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from lib import load_model, mse_by_noise_seed, read_metrics
+from lib.checkpoint import REFERENCE
+from lib.run.notebooks import NOTEBOOKS, ROOT, find_notebooks
+from lib.run.publish import BEGIN, FIGURES, METRICS, README, with_results
+from lib.run.studies import STUDIES, TEST_SEED
+from lib.signals import SignalSpec
+
+ALL = find_notebooks()
+QUESTIONS = """
+1.1a 1.1b 1.1c 1.2a 1.2b 1.2c 1.2d 1.3a 1.3b 1.3c 1.3d 2.1 2.2a 2.2b 2.2c 2.2d 2.2e 2.3a 2.3b 2.3c 2.3d
+3.1a 3.1b 3.1c 3.2a 3.2b 3.2c 3.2d 3.3a 3.3b 3.3c 3.3d 3.3e 3.4a 3.4b 3.4c 3.4d 4.1 4.2a 4.2b 4.3a 4.3b 4.3c
+4.3d 4.3e 4.3f 5.1a 5.1b 5.1c 5.1d 5.1e 5.2a 5.2b 5.2c 5.2d 5.2e 5.3a 5.3b 5.3c 5.3d 6.1a 6.1b 6.1c 6.1d 6.2
+6.3 7
+""".split()  # noqa: SIM905
+# Constants of the assignment and of the argument; everything else in prose must come from a cell.
+PERMITTED_DECIMALS = {"0.5", "0.8", "1.2"}
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def test_conda_and_pip_agree():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    pip = next(entry["pip"] for entry in conda if isinstance(entry, dict))
+    assert [line for line in pip if not line.startswith("--editable")] == project["dependencies"]
+    assert all("==" in line for line in project["dependencies"] + project["optional-dependencies"]["test"])
+    assert "torch==2.13.0" in project["dependencies"]
+    assert "python=3.11" in conda
+
+
+def test_the_top_level_holds_nothing_else():
+    permitted = {"notebooks", "lib", "figures", "tests", "environment.yml", "README.md"}
+    permitted |= {"pyproject.toml", "Makefile", ".ci", ".gitignore"}
+    ignored = {line.strip("/ ") for line in (ROOT / ".gitignore").read_text().split()}
+    found = {path.name for path in ROOT.iterdir() if path.name != ".git"}
+    assert not {name for name in found if not any(Path(name).match(pattern) for pattern in permitted | ignored)}
+
+
+def test_no_library_module_is_long():
+    long = {path.name: n for path in ROOT.glob("lib/**/*.py") if (n := len(path.read_text().splitlines())) > 250}
+    assert not long
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_notebooks_are_executed_and_clean(path):
+    text = path.read_text()
+    assert not re.search(r"/(work|tmp|root|home)/\w", text), "holds a machine path"
+    notebook = read(path)
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), "not executed in order"
+    outputs = [output for cell in code for output in cell.outputs]
+    assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+    assert not any("warning" in str(o.get("text", "")).lower() for o in outputs if "StateReset" not in str(o))
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_every_figure_has_its_text(path):
+    pictures = [
+        output
+        for cell in read(path).cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    assert pictures
+    for picture in pictures:
+        assert len(picture.metadata["image/png"]["alt"]) > 40
+        assert picture.data["text/plain"].startswith("Figure: ")
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_one_title_and_ordered_headings(path):
+    lines = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown").splitlines()
+    levels = [len(line.split()[0]) for line in lines if re.match(r"#+ ", line)]
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_prose_quotes_no_measured_number():
+    """Decimals and powers of ten in Markdown cells could be results typed by hand."""
+    for path in ALL:
+        for cell in read(path).cells:
+            if cell.cell_type != "markdown":
+                continue
+            prose = re.sub(r"\$[^$]*\$|`[^`]*`|^#+ .*$|\]\([^)]*\)", "", cell.source, flags=re.MULTILINE)
+            prose = re.sub(r"(?:section|in|repeat) \d\.\d", "", prose)
+            numbers = set(re.findall(r"\d+\.\d+|\d+e-?\d+", prose)) - PERMITTED_DECIMALS
+            assert not numbers, f"{path.stem}: {numbers} in {cell.source[:80]!r}"
+
+
+def test_every_question_has_one_answer():
+    headings = [
+        line
+        for path in ALL
+        for cell in read(path).cells
+        if cell.cell_type == "markdown"
+        for line in cell.source.splitlines()
+        if line.startswith("#")
+    ]
+    ids = [name for line in headings for part in re.findall(r"\(([0-9a-f., ]+)\)", line) for name in part.split(", ")]
+    assert set(QUESTIONS) <= set(ids), f"unanswered: {sorted(set(QUESTIONS) - set(ids))}"
+    assert set(ids) <= set(QUESTIONS), f"unknown: {sorted(set(ids) - set(QUESTIONS))}"
+
+
+def test_links_between_notebooks_lead_somewhere():
+    for path in [*ALL, README]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_readme_quotes_the_published_metrics():
+    text = README.read_text()
+    assert with_results(text) == text, "run make publish"
+    before, after = text.split(BEGIN)[0], text.split("<!-- end of results -->")[1]
+    assert not re.findall(r"\d\.\d+e|\de-\d", before + after), "a measured number outside of the generated table"
+
+
+def test_published_metrics_meet_the_goals():
+    evaluation = read_metrics(METRICS / "04_evaluation.json")["results"]
+    assert evaluation["trained_by_this_run"]
+    assert evaluation["test"]["overall"]["mse"] < 2e-4
+    assert evaluation["gap"] < 0.1
+    assert evaluation["long_ratio"] < 2
+    assert read_metrics(METRICS / "05_generalization.json")["results"]["worst_ratio"] < 1.05
+
+
+def test_published_numbers_stand_in_the_notebooks():
+    evaluation = read_metrics(METRICS / "04_evaluation.json")["results"]
+    text = (NOTEBOOKS / "04_evaluation.ipynb").read_text()
+    assert f"{evaluation['test']['overall']['mse']:.2e}" in text
+    assert f"{evaluation['gap']:.2%}" in text
+
+
+def test_every_published_figure_is_complete():
+    names = {path.stem for path in FIGURES.glob("*.png")}
+    assert {"graph_1", "graph_2"} <= names
+    for name in names:
+        assert (FIGURES / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert len((FIGURES / f"{name}.txt").read_text()) > 40
+
+
+def test_reference_is_as_good_as_it_says():
+    said = read_metrics(REFERENCE / "reference.json")["results"]
+    measured = mse_by_noise_seed(load_model(), SignalSpec(), [TEST_SEED, *range(1000, 1003)])
+    assert measured[0] == pytest.approx(said["test"]["overall"]["mse"], rel=0.01)
+    assert measured[1:] == pytest.approx(said["unseen_mse"][:3], rel=0.01)
+    assert measured[0] < 3e-5
+
+
+def test_weight_seed_study_meets_the_goals():
+    study = read_metrics(REFERENCE / "weight_seeds.json")["results"]
+    assert len(study) == 5
+    for result in study.values():
+        assert result["test"]["overall"]["mse"] < 5e-4
+        assert max(result["unseen_mse"]) / result["train"]["overall"]["mse"] < 1.05
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_committed_studies_belong_to_the_present_definitions(name):
+    results = read_metrics(REFERENCE / f"{name}.json")["results"]
+    assert list(results) == list(STUDIES[name])
+    for variant, (training, shape) in STUDIES[name].items():
+        assert results[variant]["training"] == training.model_dump(mode="json", exclude_defaults=True)
+        assert results[variant]["model"] == shape.model_dump(mode="json", exclude_defaults=True)

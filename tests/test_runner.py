@@ -1,0 +1,150 @@
+import logging
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from lib import SettingsError
+from lib.__main__ import given_parameters, parse
+from lib.figures import Picture, panels, show
+from lib.parameters import NotebookParameters, begin_notebook
+from lib.run import notebooks
+from lib.run.publish import clean
+
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """A folder of notebooks of its own: one that works, one that raises."""
+    source = tmp_path / "notebooks"
+    source.mkdir()
+    bodies = {
+        "01_good": "open(run_dir + '/made', 'w').write(str(weight_seed))",
+        "02_bad": "raise RuntimeError('boom')",
+    }
+    for name, body in bodies.items():
+        cells = [
+            nbformat.v4.new_code_cell(
+                "run_dir: str = ''  # folder\nweight_seed: int = 0  # seed", metadata={"tags": ["parameters"]}
+            ),
+            nbformat.v4.new_code_cell(
+                "from lib.parameters import begin_notebook\nbegin_notebook(run_dir=run_dir, weight_seed=weight_seed)"
+            ),
+            nbformat.v4.new_code_cell(body),
+        ]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), source / f"{name}.ipynb")
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", source)
+    monkeypatch.setattr(notebooks, "RUNS", tmp_path / "runs")
+    return tmp_path
+
+
+def test_a_run_writes_into_its_folder_only(tiny):
+    before = (tiny / "notebooks" / "01_good.ipynb").read_bytes()
+    folder = notebooks.run("a", {"weight_seed": 7}, ["01"])
+    assert (folder / "made").read_text() == "7"
+    assert sorted(path.name for path in folder.iterdir()) == ["01_good.ipynb", "made", "run.log"]
+    assert (tiny / "notebooks" / "01_good.ipynb").read_bytes() == before
+
+
+def test_a_failing_notebook_is_told_and_kept_apart(tiny):
+    with pytest.raises(notebooks.NotebookFailedError, match="02_bad failed"):
+        notebooks.run("b", {})
+    folder = tiny / "runs" / "b"
+    assert (folder / "01_good.ipynb").exists()
+    assert (folder / "02_bad.failed.ipynb").exists()
+    assert not (folder / "02_bad.ipynb").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"weight_sed": 1}, r"unknown parameter 'weight_sed'.*permitted.*weight_seed"),
+        ({"weight_seed": -1}, "weight_seed = -1"),
+        ({"weight_seed": 1.5}, "weight_seed = 1.5"),
+        ({"weight_seed": "one"}, "weight_seed = 'one'"),
+        ({"weight_seed": True}, "weight_seed = True"),
+        ({"run_dir": "elsewhere"}, "unknown parameter 'run_dir'"),
+    ],
+)
+def test_bad_parameters_are_refused_before_a_kernel_starts(tiny, monkeypatch, given, message):
+    monkeypatch.setattr(notebooks.papermill, "execute_notebook", None)  # would fail if it were called
+    with pytest.raises(SettingsError, match=message):
+        notebooks.run("c", given)
+    assert not (tiny / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a b", "$(x)"])
+def test_bad_run_names_are_refused(tiny, name):
+    with pytest.raises(SettingsError, match="name = "):
+        notebooks.run(name, {})
+
+
+def test_unknown_notebooks_are_refused(tiny):
+    with pytest.raises(SettingsError, match=r"'09': must be one of 01_good, 02_bad"):
+        notebooks.run("d", {}, ["09"])
+
+
+def test_every_declared_parameter_is_known_and_has_its_default():
+    defaults = dict(NotebookParameters())
+    for path in notebooks.find_notebooks():
+        for name, value in notebooks.parameters_of(path).items():
+            assert value == defaults[name], f"{path.stem}: {name}"
+
+
+def test_the_notebooks_own_check(tmp_path):
+    with pytest.raises(SettingsError, match="unknown setting 'weigth_seed'"):
+        begin_notebook(weigth_seed=1)
+    with pytest.raises(SettingsError, match="test_noise_seed = 1: must differ"):
+        begin_notebook(test_noise_seed=1)
+    with pytest.raises(SettingsError, match="max_updates = 10"):
+        begin_notebook(max_updates=10)
+    begin_notebook(run_dir=str(tmp_path / "r"))
+    logging.getLogger("lib.training").info("a line")
+    assert "a line" in (tmp_path / "r" / "run.log").read_text()
+    logging.basicConfig(force=True)
+
+
+def test_command_line_parameters(tmp_path):
+    file = tmp_path / "p.yml"
+    file.write_text("weight_seed: 4\nhidden_size: 16\n")
+    options = parse(["run", "03", "-f", str(file), "-p", "weight_seed", "5"])
+    assert given_parameters(options) == {"weight_seed": 5, "hidden_size": 16}
+    file.write_text("- just\n- a list\n")
+    with pytest.raises(SettingsError, match="name: value"):
+        given_parameters(parse(["run", "-f", str(file)]))
+    with pytest.raises(SettingsError, match=r"none\.yml"):
+        given_parameters(parse(["run", "-f", "none.yml"]))
+
+
+def test_errors_of_the_command_line_are_one_line_and_a_status():
+    call = [sys.executable, "-m", "lib", "run", "-p", "weight_sede", "3"]
+    result = subprocess.run(call, capture_output=True, text=True, cwd=notebooks.ROOT)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: unknown parameter 'weight_sede'")
+    assert "Traceback" not in result.stderr
+
+
+def test_cleaning_is_idempotent_and_drops_what_differs():
+    code = nbformat.v4.new_code_cell("1", metadata={"papermill": {"duration": 1}, "tags": ["keep"]}, execution_count=9)
+    code.outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "1"}, execution_count=9)]
+    injected = nbformat.v4.new_code_cell("run_dir = '/x'", metadata={"tags": ["injected-parameters"]})
+    notebook = nbformat.v4.new_notebook(cells=[injected, code], metadata={"papermill": {}, "widgets": {}})
+    cleaned = clean(notebook)
+    assert [cell.source for cell in cleaned.cells] == ["1"]
+    assert cleaned.cells[0].metadata == {"tags": ["keep"]}
+    assert cleaned.cells[0].execution_count == cleaned.cells[0].outputs[0].execution_count == 1
+    assert clean(cleaned) == cleaned
+
+
+def test_figures_are_reproducible_and_described(tmp_path, capsys):
+    for folder in ("a", "b"):
+        figure, axes = panels()
+        axes.plot([0, 1], [1, 0])
+        show(Picture(figure, "A falling line."), "line", str(tmp_path / folder))
+    for kind in ("png", "pdf", "txt"):
+        first, second = ((tmp_path / folder / "figures" / f"line.{kind}").read_bytes() for folder in ("a", "b"))
+        assert first == second
+    with pytest.raises(ValueError, match="must say what"):
+        show(Picture(panels()[0], "  "), "line")
