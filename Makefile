@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 NAME ?= default
 BIN := .venv/bin
 
-.PHONY: help env run test publish studies reference lint lab clean
+.PHONY: help env run test publish studies reference lint lab watch clean
 
 help:  ## show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -17,7 +17,7 @@ env: .venv/installed  ## make .venv with the pinned versions
 run: env  ## execute the notebooks in order into runs/$(NAME)/
 	$(BIN)/python -m lib run --name $(NAME)
 
-test: env lint  ## lint, static types, unit tests, notebooks against their committed outputs
+test: env lint  ## lint, static types, unit and browser tests, notebooks against their committed outputs
 	$(BIN)/pytest -n 2 --dist loadfile tests
 	$(BIN)/pytest -n 2 --dist loadfile --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
 
@@ -37,6 +37,9 @@ studies: env  ## compute again the results that take longer than a notebook shou
 
 lab: env  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
+
+watch: env  ## drive the widgets in a visible browser, slowly (needs chromium and a screen)
+	WATCH=1 $(BIN)/pytest tests/test_browser.py
 
 clean:  ## remove the environment, caches and build products; keeps runs/
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

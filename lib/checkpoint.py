@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import platform
 import tempfile
@@ -36,6 +37,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(name, 0o644)  # a temporary file is its owner's alone
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -44,16 +46,9 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def save_checkpoint(path: Path | str, content: dict[str, Any]) -> None:
     """Save tensors and plain values to ``path``, atomically."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        torch.save({"format": FORMAT, "versions": versions(), **content}, name)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, "versions": versions(), **content}, buffer)
+    write_atomically(Path(path), buffer.getvalue())
 
 
 def load_checkpoint(path: Path | str) -> dict[str, Any]:

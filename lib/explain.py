@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lib.loader import FrequencyDataset, StatefulDataLoader
-from lib.model import StatefulLSTMExtractor
+from lib.model import StatefulLSTMExtractor, roll_out
 from lib.signals import Array
 
 
@@ -89,19 +89,20 @@ def chain_length(state: Tensor | None) -> int:
     return sum("rnn" in node.name().lower() or "lstm" in node.name().lower() for node in seen)
 
 
-class _Held:
+class Held:
     """What autograd holds in place of a saved tensor; it lives exactly as long as the graph that needs it."""
 
     def __init__(self, tensor: Tensor) -> None:
+        """Hold the tensor's numbers."""
         self.tensor = tensor.detach()  # without its own graph, which would keep itself alive in a circle
 
 
 def saved_bytes(action: Callable[[], Any]) -> int:
     """Bytes that autograd still holds for a backward pass after ``action``; each storage is counted once."""
-    alive: weakref.WeakSet[_Held] = weakref.WeakSet()
+    alive: weakref.WeakSet[Held] = weakref.WeakSet()
 
-    def pack(tensor: Tensor) -> _Held:
-        held = _Held(tensor)
+    def pack(tensor: Tensor) -> Held:
+        held = Held(tensor)
         alive.add(held)
         return held
 
@@ -197,3 +198,49 @@ def best_linear_prediction(signal: Array, target: Array, window: int, test_signa
     views = np.lib.stride_tricks.sliding_window_view
     taps = np.linalg.lstsq(views(signal, window), target[window - 1 :], rcond=None)[0]
     return views(test_signal, window) @ taps
+
+
+REPLACEMENTS = ("true S", "other noise", "silence", "ten times as loud")
+
+
+def intervene(
+    model: StatefulLSTMExtractor,
+    dataset: FrequencyDataset,
+    index: int,
+    replacement: str = "true S",
+    reset_at: int = 0,
+    switch_to: int | None = None,
+    switch_at: int = 1000,
+    samples: int = 2000,
+) -> tuple[Array, Array]:
+    """Meddle with a trained network's input, reset or selector, and look at its output.
+
+    Args:
+        model: the network; its own state is not touched.
+        dataset: where S and the targets come from.
+        index: selected frequency.
+        replacement: what to give in place of S, one of `REPLACEMENTS`.
+        reset_at: sample before which the state is thrown away; 0 for none but the first.
+        switch_to: frequency to select from sample ``switch_at`` on; None keeps the first.
+        switch_at: see ``switch_to``.
+        samples: how many to run.
+
+    Returns:
+        Output and target, each (samples,); after a switch the target is that of the new selector.
+
+    Raises:
+        ValueError: there is no such replacement.
+    """
+    if replacement not in REPLACEMENTS:
+        raise ValueError(f"replacement = {replacement!r}: must be one of {', '.join(REPLACEMENTS)}")
+    x, y = dataset.inputs[index, :samples].clone()[None], dataset.targets[index, :samples, 0].clone()
+    if replacement == "other noise":
+        other = FrequencyDataset(dataset.spec, dataset.noise_seed + 1000)
+        x[..., 0] = other.inputs[index, :samples, 0]
+    x[..., 0] *= {"silence": 0.0, "ten times as loud": 10.0}.get(replacement, 1.0)
+    if switch_to is not None:
+        x[0, switch_at:, 1:] = dataset.inputs[switch_to, switch_at:samples, 1:]
+        y[switch_at:] = dataset.targets[switch_to, switch_at:samples, 0]
+    parts = [part for part in (x[:, :reset_at], x[:, reset_at:]) if part.shape[1]]
+    output = torch.cat([roll_out(model, part, steps=samples) for part in parts], dim=1)
+    return output[0, :, 0].double().numpy(), y.double().numpy()

@@ -152,7 +152,7 @@ def test_checkpoints_appear_whole_or_not_at_all(tmp_path, monkeypatch):
     def full(*_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="no space"):
         save_checkpoint(path, {"value": 2})
     assert load_checkpoint(path)["value"] == 1

@@ -49,7 +49,7 @@ def graph_2(spec: SignalSpec, prediction: Array, seconds: float = 1.0) -> Pictur
         time = spec.time[shown]
         axes.plot(time, spec.targets[i, shown], color=BLUE, linewidth=3.5, alpha=0.5, linestyle="-", label="target")
         axes.plot(time, prediction[i, shown], color=RED, linewidth=1.2, linestyle="--", label="LSTM output")
-        title = f"{spec.frequencies[i]:g} Hz: MSE {scores['mse']:.1e}, R² {scores['r2']:.5f}"
+        title = f"{spec.frequencies[i]:g} Hz: MSE {scores['mse']:.1e}, R² {scores['r2']:.6f}"
         label(axes, "time (s)" if i >= spec.n_frequencies - columns else "", "" if i % columns else "(no unit)", title)
         texts.append(title)
     for axes in flat[spec.n_frequencies :]:
@@ -144,3 +144,15 @@ def seed_strips(results: Mapping[str, Mapping[str, Array]]) -> Picture:
     axes.invert_yaxis()
     label(axes, "MSE over all rows (no unit)", "", "", legend=True)
     return Picture(figure, f"MSE on training, test and unseen noise. {'; '.join(texts)}.")
+
+
+def intervention(spec: SignalSpec, output: Array, target: Array, name: str) -> Picture:
+    """Output and target, each (samples,), of an experiment, with the MSE of its last quarter."""
+    time = np.arange(len(output)) / spec.sample_rate
+    quarter = len(output) // 4
+    mse = float(np.mean((output[-quarter:] - target[-quarter:]) ** 2))
+    figure, axes = panels(height=2.6)
+    axes.plot(time, target, color=BLUE, linewidth=4, alpha=0.45, linestyle="-", label="target")
+    axes.plot(time, output, color=RED, linewidth=1.3, linestyle="-", label="output")
+    label(axes, "time (s)", "amplitude (no unit)", f"{name}: MSE of the last quarter {mse:.1e}", legend=True)
+    return Picture(figure, f"{name}: output and target over time; over the last quarter the MSE is {mse:.1e}.")

@@ -8,7 +8,7 @@ import numpy as np
 
 from lib.explain import amplitude_spectrum, autocorrelation
 from lib.figures import BLUE, GREY, RED, Picture, label, panels
-from lib.signals import Array, SignalSpec
+from lib.signals import Array, SignalSpec, coherent_gain, draw_noise, noisy_components
 
 
 def components(spec: SignalSpec, noisy: Array, mixed: Array, index: int = 1, seconds: float = 1.0) -> Picture:
@@ -85,4 +85,39 @@ def gains(alphas: Array, theory: Array, measured: Array) -> Picture:
         figure,
         "Coherent gain against the width of the phase noise: it falls from one without noise along a sinc curve to "
         "zero at a full turn, where the assignment lies. The measured dots sit on the curve.",
+    )
+
+
+def explore(phase_turns: float = 1.0, amplitude_spread: float = 0.2, noise_seed: int = 1, index: int = 1) -> Picture:
+    """The signal explorer: what a choice of noise leaves of a sine.
+
+    Args:
+        phase_turns: width of the phase noise in turns, 0 to 1; 1 is the assignment.
+        amplitude_spread: half-width of the amplitude noise around 1, 0 to 1; 0.2 is the assignment.
+        noise_seed: of the draws.
+        index: which frequency to follow.
+    """
+    width = phase_turns * np.pi
+    spread = (1 - amplitude_spread, 1 + amplitude_spread)
+    spec = SignalSpec(phase_range=(-width, width), amplitude_range=spread)
+    noisy = noisy_components(spec, *draw_noise(spec, noise_seed))
+    mixed, name = noisy.mean(axis=1), f"{spec.frequencies[index]:g} Hz"
+    gain = coherent_gain(spec)
+    figure, ((waveform, spectrum), (lags, left)) = panels(2, 2, height=2.2)
+    waveform.plot(spec.time[:1000], mixed[:1000], color=GREY, linewidth=0.6, linestyle="-")
+    label(waveform, "time (s)", "S (no unit)", "mixture")
+    spectrum.plot(*amplitude_spectrum(mixed, spec.sample_rate), color=BLUE, linewidth=1)
+    spectrum.set_xlim(0, 10)
+    label(spectrum, "frequency (Hz)", "amplitude (no unit)", "spectrum of S")
+    lags.plot(np.arange(1, 1001) / spec.sample_rate, autocorrelation(mixed, 1000)[1:], color=BLUE, linewidth=0.7)
+    lags.set_ylim(-1, 1)
+    label(lags, "lag (s)", "autocorrelation (no unit)", "S against itself")
+    left.plot(spec.time[:1000], noisy[:1000, index], color=GREY, linewidth=0.4, linestyle="-")
+    left.plot(spec.time[:1000], gain * spec.targets[index, :1000], color=RED, linewidth=2, linestyle="-")
+    label(left, "time (s)", "amplitude (no unit)", f"{name}: {gain:.2f} of it is left")
+    return Picture(
+        figure,
+        f"Phase noise over {phase_turns:g} turns, amplitude noise of {amplitude_spread:g}, noise seed {noise_seed}: "
+        f"mixture, its spectrum and autocorrelation, and the {name} component with its coherent part, {gain:.2f} of "
+        "the pure sine.",
     )

@@ -47,7 +47,7 @@ def policies(errors: Mapping[str, Array], spec: SignalSpec, window: float = 0.25
         means = error.mean(axis=0)[: error.shape[1] // size * size].reshape(-1, size).mean(axis=1)
         axes.plot((np.arange(len(means)) + 0.5) * window, means, marker=marker, markersize=3, label=name)
     axes.axhline(0.5, color="black", linestyle=":", linewidth=1)
-    axes.annotate("predicting zero", (0.1, 0.53), fontsize="small")
+    axes.annotate("predicting zero", (0.1, 0.2), fontsize="small")
     axes.set(yscale="log")
     figure.legend(loc="outside upper center", ncols=2, fontsize="small", frameon=False)
     label(axes, "time (s)", "squared error (no unit)")
@@ -55,18 +55,20 @@ def policies(errors: Mapping[str, Array], spec: SignalSpec, window: float = 0.25
     return Picture(figure, f"Squared error over the recording, per policy, on a logarithmic scale: {'; '.join(ends)}.")
 
 
-def bars(values: Mapping[str, float], quantity: str, reference: float | None = None) -> Picture:
-    """A horizontal bar per name on a logarithmic scale, each with its value; ``reference`` draws a line."""
+def dots(values: Mapping[str, float], quantity: str, reference: float | None = None) -> Picture:
+    """A dot per name on a logarithmic scale, each with its value; ``reference`` draws a line."""
     figure, axes = panels(height=0.3 * len(values) + 1.0)
     names = list(values)
-    axes.barh(names, list(values.values()), color=BLUE, height=0.6)
-    for row, value in enumerate(values.values()):
-        axes.annotate(f" {value:.1e}", (value, row), va="center", fontsize="small")
-    axes.set(xscale="log")
-    axes.margins(x=0.15)
+    rows = range(len(names))
+    axes.plot(list(values.values()), rows, color=BLUE, marker="o", markersize=7, linestyle="none")
+    for row, value in zip(rows, values.values(), strict=True):
+        axes.annotate(f"{value:.1e}", (value, row), (10, 0), textcoords="offset points", va="center", fontsize="small")
+    low, high = min(values.values()), max(values.values())
+    axes.set(xscale="log", yticks=rows, yticklabels=names)
+    axes.set_xlim(10 ** np.floor(np.log10(low)), 10 ** np.ceil(np.log10(high) + 0.2))
     axes.invert_yaxis()
-    axes.grid(visible=False)
+    axes.margins(y=0.08)
     if reference:
-        axes.axvline(reference, color=RED, linestyle="--")
+        axes.axvline(reference, color=RED, linestyle="--", linewidth=1, zorder=0)
     label(axes, f"{quantity} (no unit)", "")
     return Picture(figure, f"{quantity}: " + "; ".join(f"{name} {value:.1e}" for name, value in values.items()) + ".")

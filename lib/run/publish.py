@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
@@ -16,16 +15,19 @@ from lib.settings import SettingsError
 FIGURES = ROOT / "figures"
 METRICS = NOTEBOOKS / "metrics"
 README = ROOT / "README.md"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 BEGIN, END = "<!-- results: made by `make publish` -->", "<!-- end of results -->"
 
 
 def clean(notebook: NotebookNode) -> NotebookNode:
-    """Drop what differs between two equal runs: injected parameters, times, versions and progress bars."""
+    """Drop what differs between two equal runs (injected parameters, times, versions) and what needs a kernel.
+
+    Widgets are dead on a page: a progress bar says nothing there, and every other one has a film beside it.
+    """
     kept = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
-    bars = _progress_bars(notebook)
     for count, cell in enumerate((cell for cell in kept if cell.cell_type == "code"), start=1):
         cell.execution_count = count
-        cell.outputs = [output for output in cell.outputs if not _is_bar(output, bars)]
+        cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
         for output in cell.outputs:
             if "execution_count" in output:
                 output.execution_count = count
@@ -81,20 +83,3 @@ def results_table() -> str:
     ]
     lines = ["| measured one sample at a time, over all rows | |", "| --- | ---: |"]
     return "\n".join(lines + [f"| {what} | {value} |" for what, value in rows]) + "\n"
-
-
-def _progress_bars(notebook: NotebookNode) -> set[str]:
-    """The ids of the widgets that are tqdm's, by their box holding a progress bar."""
-    states = notebook.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
-    bars = {f"IPY_MODEL_{key}" for key, entry in states.items() if entry["model_name"] == "FloatProgressModel"}
-    return {key for key, entry in states.items() if bars & set(entry["state"].get("children", []))}
-
-
-def _is_bar(output: NotebookNode, bars: set[str]) -> bool:
-    view = output.get("data", {}).get("application/vnd.jupyter.widget-view+json")
-    return view is not None and (view["model_id"] in bars or not bars)
-
-
-def figure_texts(folder: Path = FIGURES) -> dict[str, str]:
-    """The alternative text of each published figure."""
-    return {path.stem: path.read_text().strip() for path in sorted(folder.glob("*.txt"))}

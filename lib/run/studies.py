@@ -84,7 +84,7 @@ def measure(training: TrainingConfig, shape: ModelConfig, checkpoint_name: str) 
         "training": training.model_dump(mode="json", exclude_defaults=True),
         "model": shape.model_dump(mode="json", exclude_defaults=True),
         "updates": result.progress.update,
-        "horizon": int(max(result.history["horizon"])) if training.policy == "growing_horizon" else None,
+        "grown_to": result.history["horizon"][-training.anneal_updates - training.settle_updates - 1],
         "validation_mse": result.progress.best_mse,
         "train": scores(TRAIN_SEED),
         "test": scores(TEST_SEED),

@@ -1,0 +1,144 @@
+"""The state stepper as a picture: HTML and SVG written by hand, because a step must answer at once."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import pyplot as plt
+
+from lib.figures import BLUE, GREY, RED
+from lib.signals import Array
+from lib.stepper import Stepper
+
+WINDOW = 200  # samples shown
+STRIP = 60  # samples of the state shown
+
+
+def stepper_html(stepper: Stepper, unit: int = 0) -> str:
+    """What there is to see now: signals, gates of one unit, all states, orbit, gradient chain, and a sentence.
+
+    Args:
+        stepper: the walk.
+        unit: which unit's gates to show in numbers.
+
+    Raises:
+        ValueError: there is no such unit.
+    """
+    size = stepper.model.config.hidden_size
+    if not 0 <= unit < size:
+        raise ValueError(f"unit = {unit}: must be between 0 and {size - 1}")
+    now = stepper.snapshot
+    name = f"{stepper.dataset.spec.frequencies[now.frequency]:g} Hz"
+    facts = f"{name} · step {now.step} · gradient chain {now.chain} · memory held {now.held / 1e3:,.0f} kB · " + (
+        "no output yet" if not now.step else f"MSE so far {now.mse:.1e}"
+    )
+    return (
+        '<figure style="margin:0;max-width:760px;font:14px sans-serif;color:#111;background:#fff;padding:8px">'
+        f'<p aria-live="polite" data-message><b>{html.escape(now.message)}</b><br>'
+        f'<span data-step="{now.step}" data-chain="{now.chain}" data-held="{now.held}" '
+        f'data-mse="{now.mse:.6e}">{facts}</span></p>'
+        f'<div style="display:flex;flex-wrap:wrap;gap:8px">{_signals(stepper)}{_orbit(stepper)}'
+        f"{_strips(stepper)}{_chain(stepper)}</div>{_gates(stepper, unit)}</figure>"
+    )
+
+
+def _svg(width: int, height: int, title: str, alt: str, content: str) -> str:
+    heading = f'<text x="4" y="13" font-size="12" font-weight="bold" fill="#111">{html.escape(title)}</text>'
+    return (
+        f'<svg role="img" aria-label="{html.escape(alt)}" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}" style="background:#fff;border:1px solid #ccc">{heading}{content}</svg>'
+    )
+
+
+def _line(x: Array, y: Array, box: tuple[float, float, float, float], colour: str, width: float = 1.5) -> str:
+    """A polyline; x and y between 0 and 1 inside ``box`` (left, top, width, height), y upwards."""
+    left, top, wide, height = box
+    points = " ".join(f"{left + wide * a:.1f},{top + height * (1 - b):.1f}" for a, b in zip(x, y, strict=True))
+    opacity = 0.45 if width > 2 else 1
+    return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{width}" opacity="{opacity}"/>'
+
+
+def _signals(stepper: Stepper) -> str:
+    box = (30, 22, 400, 150)
+    content = ""
+    series: list[tuple[Sequence[float], str, str, float]] = [
+        (stepper.signal, GREY, "S", 1),
+        (stepper.target, BLUE, "target", 5),
+        (stepper.output, RED, "output", 1.5),
+    ]
+    for k, (values, colour, name, width) in enumerate(series):
+        shown = np.clip((np.array(values[-WINDOW:]) + 1.3) / 2.6, 0, 1)
+        content += _line(np.arange(len(shown)) / WINDOW, shown, box, colour, width)
+        content += f'<text x="{300 + 45 * k}" y="13" font-size="12" fill="{colour if k else "#666"}">{name}</text>'
+    for value in (-1, 0, 1):
+        y = box[1] + box[3] * (1 - (value + 1.3) / 2.6)
+        content += f'<text x="4" y="{y + 4:.0f}" font-size="11" fill="#444">{value:+d}</text>'
+        content += f'<line x1="30" x2="430" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>'
+    alt = f"The last {min(len(stepper.output), WINDOW)} samples: noisy input S in grey, target in blue, output in red."
+    return _svg(440, 180, f"last {WINDOW} samples", alt, content)
+
+
+def _orbit(stepper: Stepper) -> str:
+    path = (np.array(stepper.hidden[-1000:]).reshape(-1, len(stepper.centre)) - stepper.centre) @ stepper.directions
+    content = ""
+    if len(path):
+        scaled = np.clip((path / stepper.scale + 1) / 2, 0, 1)
+        content = _line(scaled[:, 0], scaled[:, 1], (10, 20, 150, 150), BLUE)
+        x, y = 10 + 150 * scaled[-1, 0], 20 + 150 * (1 - scaled[-1, 1])
+        content += f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{RED}"/>'
+    alt = "The path of the hidden state in its two leading directions; a dot marks where it is now."
+    return _svg(180, 180, "orbit of h", alt, content)
+
+
+def _strips(stepper: Stepper) -> str:
+    content = ""
+    for k, (name, states) in enumerate((("h", stepper.hidden), ("c", stepper.cell))):
+        image = np.full((len(stepper.centre), STRIP), np.nan)
+        recent = np.array(states[-STRIP:]).T
+        if recent.size:
+            image[:, : recent.shape[1]] = recent / max(1e-9, float(np.abs(recent).max()))
+        buffer = io.BytesIO()
+        plt.imsave(buffer, image, cmap="RdBu", vmin=-1, vmax=1, format="png")
+        data = base64.b64encode(buffer.getvalue()).decode()
+        content += f'<text x="{4 + 215 * k}" y="30" font-size="12" fill="#111">{name}</text>'
+        content += (
+            f'<image x="{18 + 215 * k}" y="20" width="195" height="110" preserveAspectRatio="none" '
+            f'style="image-rendering:pixelated" href="data:image/png;base64,{data}"/>'
+        )
+    alt = f"Hidden and cell state of every unit, a row each, over the last {STRIP} samples; blue above zero, red below."
+    return _svg(440, 136, f"all units, last {STRIP} samples", alt, content)
+
+
+def _chain(stepper: Stepper) -> str:
+    now = stepper.snapshot
+    bar = 160 * min(1.0, now.chain / WINDOW)
+    content = (
+        f'<rect x="10" y="26" width="{bar:.1f}" height="16" fill="{BLUE}"/>'
+        f'<text x="10" y="58" font-size="12" fill="#111">{now.chain} steps back</text>'
+    )
+    if len(now.reach):
+        heights = now.reach / max(1e-12, float(now.reach.max()))
+        content += _line(np.linspace(0, 1, len(heights)), heights, (10, 70, 160, 46), RED)
+        content += '<text x="10" y="130" font-size="11" fill="#444">gradient, oldest to newest state</text>'
+    alt = f"A gradient can travel {now.chain} steps back." + (
+        f" After the backward pass: its norm at {len(now.reach)} states." if len(now.reach) else ""
+    )
+    return _svg(180, 136, "gradient chain", alt, content)
+
+
+def _gates(stepper: Stepper, unit: int) -> str:
+    gates = stepper.snapshot.gates
+    if gates is None:
+        return "<p>The state is None: no gates to show before the next step.</p>"
+    i, f, g, o, c, h = (float(part[0, unit]) for part in gates)
+    before = (c - i * g) / f if f else 0.0
+    return (
+        '<p style="font-family:monospace;margin:6px 0">'
+        f"unit {unit}: i = {i:.3f}, f = {f:.3f}, g = {g:+.3f}, o = {o:.3f}<br>"
+        f"c = f·c + i·g = {f:.3f}·({before:+.3f}) + {i:.3f}·({g:+.3f}) = <b>{c:+.3f}</b><br>"
+        f"h = o·tanh(c) = {o:.3f}·({np.tanh(c):+.3f}) = <b>{h:+.3f}</b></p>"
+    )

@@ -1,0 +1,282 @@
+"""The widgets as a student meets them: real JupyterLab in a real browser, by mouse and by keyboard."""
+
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+
+from lib import FrequencyDataset, SignalSpec, load_model, roll_out
+from lib.live import live_stepper
+from lib.run.notebooks import NOTEBOOKS
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs chromium")
+SHOTS = os.environ.get("SCREENSHOTS")  # a folder to leave pictures in
+WATCH = bool(os.environ.get("WATCH"))  # a visible browser, slowed down
+MINUTES = 60_000  # milliseconds
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """JupyterLab on stripped copies of the notebooks."""
+    root = tmp_path_factory.mktemp("lab")
+    for path in NOTEBOOKS.glob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        nbformat.write(notebook, root / path.name)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    token = secrets.token_hex(8)
+    options = {
+        "ServerApp.ip": "127.0.0.1",
+        "ServerApp.port": port,
+        "ServerApp.port_retries": 0,
+        "IdentityProvider.token": token,
+        "ServerApp.root_dir": root,
+        "LabApp.check_for_updates_class": "jupyterlab.handlers.announcements.NeverCheckForUpdate",
+        "LabApp.extension_manager": "readonly",
+    }
+    call = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+    call += [f"--{name}={value}" for name, value in options.items()]
+    environment = os.environ | {"JUPYTER_CONFIG_DIR": str(root / ".config"), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    address = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(f"{address}/api?token={token}", timeout=1)
+            break
+        except OSError:
+            time.sleep(0.3)
+    yield lambda name: f"{address}/lab/tree/{name}.ipynb?token={token}&reset"
+    process.terminate()
+    process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+        chromium = playwright.chromium.launch(
+            executable_path=BROWSER, args=[*flags, "--disable-sync"], headless=not WATCH, slow_mo=400 if WATCH else 0
+        )
+        yield chromium
+        chromium.close()
+
+
+def run_all(browser, address):
+    """Open a notebook, run all its cells, and wait for the last prompt."""
+    page = browser.new_page(viewport={"width": 1300, "height": 1000})
+    page.goto(address)
+    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=2 * MINUTES)
+    for _ in range(5):  # the menu is drawn before its commands listen
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()
+        for _ in range(100):
+            page.wait_for_timeout(100)
+            if page.locator(".jp-Notebook-ExecutionIndicator").get_attribute("data-status") == "busy":
+                break
+        else:
+            continue
+        break
+    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=4 * MINUTES)
+    return page
+
+
+def bring(page, selector):
+    """Scroll until there is such an element: JupyterLab draws only the cells near the view."""
+    panel = page.locator(".jp-WindowedPanel-outer").first
+    panel.evaluate("panel => panel.scrollTo(0, 0)")
+    for _ in range(80):
+        if page.locator(selector).count():
+            page.locator(selector).first.scroll_into_view_if_needed()
+            page.wait_for_timeout(300)
+            return
+        panel.evaluate("panel => panel.scrollBy(0, 500)")
+        page.wait_for_timeout(150)
+    raise AssertionError(f"{selector} never appeared")
+
+
+def shoot(page, name):
+    if SHOTS:
+        Path(SHOTS).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=f"{SHOTS}/{name}.png")
+
+
+def changed(page, action, read):
+    """Do something and wait until what is read changes; returns the new reading."""
+    before = read()
+    action()
+    for _ in range(100):
+        if read() != before:
+            return read()
+        page.wait_for_timeout(50)
+    raise AssertionError(f"nothing changed from {before!r}")
+
+
+def test_stepper(server, browser):
+    page = run_all(browser, server("02_state_management"))
+    drawing = ".widget-html figure"
+    bring(page, drawing)
+    facts = page.locator(f"{drawing} [data-step]").first
+    message = page.locator(f"{drawing} [data-message] b").first
+
+    def read():
+        return {name: float(facts.get_attribute(f"data-{name}")) for name in ("step", "chain", "held", "mse")} | {
+            "message": message.inner_text()
+        }
+
+    def press(name):
+        return changed(page, page.get_by_role("button", name=name, exact=True).click, read)
+
+    def gates():
+        return page.locator(drawing).first.inner_text()
+
+    assert read()["step"] == 0
+    first = press("Step")
+    assert (first["step"], first["chain"]) == (1, 1)
+    ran = press("Run 50")
+    assert (ran["step"], ran["chain"]) == (51, 51)
+    assert ran["held"] > 5 * first["held"]
+    assert ran["mse"] < 1e-3
+    assert "back through 51 states" in press("Backward")["message"]
+    assert "PyTorch refuses" in press("Backward")["message"]
+    cut = press("Detach")
+    assert (cut["chain"], cut["held"], cut["mse"]) == (0, 0, ran["mse"])
+    assert press("Step")["chain"] == 1
+    shoot(page, "stepper")
+    assert "in mid-sequence" in press("Reset")["message"]
+    for _ in range(4):
+        after = press("Run 50")
+    assert after["mse"] > 1e-2, "a wrong reset must show in the output"
+    shoot(page, "stepper-after-wrong-reset")
+
+    policy = page.get_by_label("policy")
+    changed(page, lambda: policy.select_option("reset every sample"), read)
+    assert press("Run 50")["chain"] == 1
+    selector = page.get_by_label("selector").first
+    begun = changed(page, lambda: selector.select_option("7 Hz"), read)
+    assert begun["step"] == 0
+    assert "7 Hz" in begun["message"]
+    network = page.get_by_label("network")
+    changed(page, lambda: policy.select_option("carry"), read)
+    changed(page, lambda: network.select_option("untrained"), read)
+    assert press("Run 50")["mse"] > 0.1
+
+    assert "unit 3:" in changed(
+        page, lambda: page.get_by_label("unit").fill("3") or page.keyboard.press("Enter"), gates
+    )
+    page.get_by_role("button", name="Play", exact=True).first.click()
+    page.wait_for_timeout(1500)
+    page.get_by_role("button", name="Pause", exact=True).or_(page.locator(".widget-play button").first).first.click()
+    page.wait_for_timeout(700)
+    assert read()["step"] > 50
+    at = read()["step"]
+
+    button = page.get_by_role("button", name="Step", exact=True)  # by keyboard alone
+    button.focus()
+    assert changed(page, lambda: page.keyboard.press("Enter"), read)["step"] == at + 1
+    page.keyboard.press("Tab")
+    assert changed(page, lambda: page.keyboard.press("Enter"), read)["step"] == at + 51
+    assert not page.locator('.widget-html [role="alert"]').count()
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("notebook", "slider", "menu", "option"),
+    [("01_signal_generation", "phase", "frequency", "7 Hz"), ("04_evaluation", "reset at", "input", "silence")],
+)
+def test_explorers(server, browser, notebook, slider, menu, option):
+    page = run_all(browser, server(notebook))
+    bring(page, ".widget-html img")
+    picture = page.locator(".widget-html img").first
+
+    def read():
+        return picture.get_attribute("src"), picture.get_attribute("alt")
+
+    _, alt = changed(page, lambda: page.get_by_label(menu).first.select_option(option), read)
+    assert option in alt
+    handle = page.locator(".widget-slider", has_text=slider).locator(".noUi-handle")
+    handle.focus()
+    _, moved = changed(page, lambda: page.keyboard.press("ArrowLeft" if "01" in notebook else "ArrowRight"), read)
+    assert moved != alt or notebook.startswith("04")
+    shoot(page, notebook)
+    assert not page.locator('.widget-html [role="alert"]').count()
+    page.close()
+
+
+def test_live_stepper_agrees_with_pytorch(browser, tmp_path):
+    """The shipped weights in plain JavaScript, over the whole recording, for every selector."""
+    dataset = FrequencyDataset(SignalSpec(), 2)
+    expected = roll_out(load_model(), dataset.inputs, steps=10_000)[..., 0].numpy()
+    path = tmp_path / "live.html"
+    page_text = live_stepper(load_model(), dataset).data
+    path.write_text(f"<!doctype html><html lang=en><meta charset=utf-8><title>live</title>{page_text}")
+    page = browser.new_page()
+    requests, errors = [], []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(path.as_uri())
+    roll = """k => { const live = document.querySelector("[data-live]").live; live.begin(k);
+        for (let t = 0; t < 10000; t++) live.step(); return live.outputs(); }"""
+    for k in range(4):
+        np.testing.assert_allclose(page.evaluate(roll, k), expected[k], atol=1e-4)
+    caption = page.locator("[data-say]")
+    page.get_by_label("selector").select_option("7 Hz")
+    assert "7 Hz, step 0" in caption.inner_text()
+    page.get_by_role("button", name="Run 50").click()
+    assert "step 50, gradient chain 50" in caption.inner_text()
+    page.get_by_role("button", name="Detach").focus()
+    page.keyboard.press("Enter")
+    assert "step 50, gradient chain 0, memory 0 kB" in caption.inner_text()
+    page.get_by_role("button", name="Reset").click()
+    for _ in range(3):
+        page.get_by_role("button", name="Run 50").click()
+    assert float(re.search(r"so far ([0-9.e+-]+)\.", caption.inner_text())[1]) > 1e-3, "a wrong reset must show"
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_timeout(500)
+    page.get_by_role("button", name="Play").click()
+    assert "Paused" in caption.inner_text()
+    shoot(page, "live")
+    assert not errors
+    assert requests == [path.as_uri()], "nothing may be fetched"
+    page.close()
+
+
+def test_film_steps_without_a_kernel(browser, tmp_path):
+    notebook = tmp_path / "page.html"
+    source = nbformat.read(NOTEBOOKS / "02_state_management.ipynb", as_version=4)
+    films = [
+        output.data["text/html"]
+        for cell in source.cells
+        for output in cell.get("outputs", [])
+        if "data-film" in output.get("data", {}).get("text/html", "")
+    ]
+    notebook.write_text("<!doctype html><meta charset=utf-8><title>film</title>" + "".join(films))
+    page = browser.new_page()
+    page.goto(notebook.as_uri())
+    shown = page.locator("[data-frame]:visible [data-step]")
+    assert shown.get_attribute("data-step") == "0"
+    page.get_by_role("button", name="Forward").click()
+    assert shown.get_attribute("data-step") == "1"
+    page.locator("input[type=range]").focus()
+    page.keyboard.press("ArrowRight")
+    assert shown.get_attribute("data-step") == "2"
+    page.get_by_role("button", name="Back").click()
+    assert re.match(r"2 / \d+", page.locator("output").inner_text())
+    page.close()
