@@ -51,7 +51,12 @@ def given_parameters(options: argparse.Namespace) -> dict[str, Any]:
         if not isinstance(content, dict):
             raise SettingsError(f"file = {options.file}: must hold lines of the form 'name: value'")
         given.update(content)
-    return given | {name: yaml.safe_load(value) for name, value in options.parameter}
+    for name, value in options.parameter:
+        try:
+            given[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise SettingsError(f"{name} = {value!r}: cannot be read as a value") from error
+    return given
 
 
 def main() -> int:

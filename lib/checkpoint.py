@@ -77,9 +77,13 @@ def load_model(path: Path | str | None = None) -> StatefulLSTMExtractor:
         path: a checkpoint; by default the reference one that ships with the library.
 
     Raises:
-        CheckpointError: there is no such file, it is damaged, or it is no checkpoint of this project.
+        CheckpointError: there is no such file, it is damaged, it is no checkpoint of this project, or its training
+            has not ended.
     """
     content = load_checkpoint(path or REFERENCE_CHECKPOINT)
+    stage = content.get("progress", {}).get("stage", "done")
+    if stage != "done":
+        raise CheckpointError(f"checkpoint = {path}: its training was interrupted while it had to {stage}; continue it")
     model = StatefulLSTMExtractor(ModelConfig(**content["model"]))
     model.load_state_dict(content["weights"])
     return model.eval()

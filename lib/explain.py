@@ -109,9 +109,8 @@ def saved_bytes(action: Callable[[], Any]) -> int:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda held: held.tensor):
         result = action()
     storages = {held.tensor.untyped_storage().data_ptr(): held.tensor.untyped_storage() for held in alive}
-    total = sum(storage.nbytes() for storage in storages.values())
     del result  # until here, the graph of the result was alive
-    return total
+    return sum(storage.nbytes() for storage in storages.values())
 
 
 def gradient_reach(model: StatefulLSTMExtractor, x: Tensor, detach_every: int | None) -> Array:
@@ -124,8 +123,13 @@ def gradient_reach(model: StatefulLSTMExtractor, x: Tensor, detach_every: int | 
 
     Returns:
         The norm of the gradient of the last sample's summed output with respect to the hidden and cell state after
-        each sample, (samples,); exactly 0 behind a cut.
+        each sample but the last, (samples − 1,); exactly 0 behind a cut.
+
+    Raises:
+        ValueError: there are fewer than two samples.
     """
+    if x.shape[1] < 2:
+        raise ValueError(f"x has {x.shape[1]} samples: must have at least 2, or there is no earlier state")
     states: list[tuple[Tensor, Tensor]] = []
     with model.evaluation_state(), torch.enable_grad():
         for k, step in enumerate(x.unbind(dim=1)):
@@ -183,21 +187,21 @@ def amplitude_spectrum(signal: Array, sample_rate: float) -> tuple[Array, Array]
     return frequencies, 2 * np.abs(np.fft.rfft(signal)) / len(signal)
 
 
-def best_linear_prediction(signal: Array, target: Array, window: int, test_signal: Array) -> Array:
+def best_linear_prediction(signal: Array, target: Array, window: int, test_signals: Array) -> Array:
     """What the best linear filter of the last ``window`` samples, fitted on one signal, puts out on another.
 
     Args:
         signal: fitted on, (samples,).
         target: what to predict, (samples,).
         window: taps of the filter.
-        test_signal: predicted from, (samples,).
+        test_signals: predicted from, a row each, (signals, samples).
 
     Returns:
-        The prediction from ``test_signal``, (samples − window + 1,), for the samples from ``window − 1`` on.
+        The predictions, (signals, samples − window + 1), for the samples from ``window − 1`` on.
     """
-    views = np.lib.stride_tricks.sliding_window_view
-    taps = np.linalg.lstsq(views(signal, window), target[window - 1 :], rcond=None)[0]
-    return views(test_signal, window) @ taps
+    past = np.lib.stride_tricks.sliding_window_view(signal, window)
+    taps = np.linalg.lstsq(past, target[window - 1 :], rcond=None)[0]
+    return np.stack([np.correlate(test_signal, taps, "valid") for test_signal in test_signals])
 
 
 REPLACEMENTS = ("true S", "other noise", "silence", "ten times as loud")

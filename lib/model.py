@@ -129,9 +129,9 @@ class StatefulLSTMExtractor(nn.Module):
         Warns:
             StateResetWarning: the number of lanes differs from the carried state's, which is started anew.
         """
-        self._check_input(x)
         if reset_state:
             self.reset_state()
+        self._check_input(x)
         single_step = x.ndim == 2
         sequence = x[:, None] if single_step else x
         lanes = x.shape[0]

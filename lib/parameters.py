@@ -10,9 +10,11 @@ import torch
 from pydantic import Field
 
 from lib.checkpoint import REFERENCE_CHECKPOINT
+from lib.recipe import TrainingConfig
 from lib.settings import Settings
 
 CHECKPOINT_NAME = "checkpoint.pt"
+FIRST_UNSEEN_SEED = 1000
 
 
 class NotebookParameters(Settings):
@@ -37,12 +39,26 @@ class NotebookParameters(Settings):
     unseen_seeds: int = Field(100, ge=2, le=10_000)
 
     def model_post_init(self, _context: object) -> None:
-        """Refuse a test on the training noise."""
-        if self.train_noise_seed == self.test_noise_seed:
+        """Refuse noise seeds that have another use already."""
+        given = self.model_fields_set
+        if {"train_noise_seed", "test_noise_seed"} <= given and self.train_noise_seed == self.test_noise_seed:
             raise ValueError(
                 f"test_noise_seed = {self.test_noise_seed}: must differ from train_noise_seed, "
                 "or the test would see the training noise"
             )
+        validation = TrainingConfig().validation_noise_seeds
+        unseen = self.unseen if "unseen_seeds" in given else range(0)
+        for name in ("train_noise_seed", "test_noise_seed"):
+            for seeds, use in ((validation, "select the weights"), (unseen, "are this notebook's unseen seeds")):
+                if getattr(self, name) in seeds:
+                    raise ValueError(
+                        f"{name} = {getattr(self, name)}: must be none of {seeds[0]} to {seeds[-1]}, which {use}"
+                    )
+
+    @property
+    def unseen(self) -> range:
+        """The unseen noise seeds."""
+        return range(FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + self.unseen_seeds)
 
     @property
     def own_checkpoint(self) -> Path | None:

@@ -50,7 +50,8 @@ class TrainingConfig(Settings):
         weight_seed: seed of the initial weights.
         validation_noise_seeds: noise seeds that select the best weights; never those of training or test.
         validate_every: updates between validations.
-        patience: stop when so many updates brought no better validation; 0 means never.
+        patience: stop when so many updates brought no better validation, not counting those in which the horizon
+            grows; 0 means never.
         checkpoint_every: updates between checkpoints.
     """
 
@@ -84,6 +85,10 @@ class TrainingConfig(Settings):
             raise ValueError(
                 f"max_updates = {self.max_updates}: must be at least anneal_updates + settle_updates = "
                 f"{self.anneal_updates} + {self.settle_updates}"
+            )
+        if 0 < self.patience < self.validate_every:
+            raise ValueError(
+                f"patience = {self.patience}: must be 0 or at least validate_every = {self.validate_every}"
             )
         if not self.validation_noise_seeds:
             raise ValueError("validation_noise_seeds = (): must hold at least one noise seed")
@@ -136,8 +141,10 @@ def polish_head(model: StatefulLSTMExtractor, dataset: FrequencyDataset, iterati
     """
     with model.evaluation_state():
         outputs, _ = model.lstm(model.input_norm(dataset.inputs))
-        states = model.output_norm(outputs)[:, ::3].double()  # neighbours are almost equal: a third is enough
-        targets = dataset.targets[:, ::3].double()
+        samples_per_period = dataset.spec.sample_rate / max(dataset.spec.frequencies)
+        every = slice(None, None, 3 if samples_per_period >= 60 else 1)  # neighbours that are almost equal: a third
+        states = model.output_norm(outputs)[:, every].double()
+        targets = dataset.targets[:, every].double()
     head = model.head.double()
     optimizer = torch.optim.LBFGS(
         head.parameters(),

@@ -54,7 +54,7 @@ class Stepper:
     """
 
     def __init__(
-        self, model: StatefulLSTMExtractor, dataset: FrequencyDataset, frequency: int = 1, sequence_length: int = 500
+        self, model: StatefulLSTMExtractor, dataset: FrequencyDataset, frequency: int = 0, sequence_length: int = 500
     ) -> None:
         """Begin before the first sample.
 

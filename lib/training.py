@@ -43,7 +43,7 @@ def train(
         progress_bar: show a bar with the loss and the horizon.
 
     Raises:
-        SettingsError: the training noise seed is also a validation seed.
+        ValueError: the training noise seed is also a validation seed.
         CheckpointError: the checkpoint is damaged or belongs to another configuration.
     """
     config = config or TrainingConfig()
@@ -73,8 +73,8 @@ class _Trainer:
         self.best_weights = self._copy_of_weights()
         self.result = TrainingRun(self.model)
         self.progress = self.result.progress
-        full = dataset.spec.n_samples
-        self.progress.horizon = min(config.first_horizon, full) if config.policy == "growing_horizon" else full
+        first = config.first_horizon if config.policy == "growing_horizon" else dataset.spec.n_samples
+        self.progress.horizon = min(first, dataset.spec.n_samples)
         self.validation_sets = [FrequencyDataset(dataset.spec, seed) for seed in config.validation_noise_seeds]
         if checkpoint and checkpoint.exists():
             self._restore(checkpoint)
@@ -100,13 +100,8 @@ class _Trainer:
     @property
     def _steps(self) -> int:
         """Samples that the gradient crosses: the chunk that the loader cuts."""
-        n_samples = self.dataset.spec.n_samples
-        return {
-            "reset_every_sample": 1,
-            "detach_every_step": 1,
-            "detach_every_k": min(self.config.detach_every, n_samples),
-            "growing_horizon": self.progress.horizon,
-        }[self.config.policy]
+        chunk = min(self.config.detach_every, self.dataset.spec.n_samples)
+        return {"detach_every_k": chunk, "growing_horizon": self.progress.horizon}.get(self.config.policy, 1)
 
     def _update(self, batch: Batch) -> float:
         """One step of the optimizer on one batch, then the bookkeeping."""
@@ -150,7 +145,8 @@ class _Trainer:
             stage = "settle" if growing and stage == "anneal" else "done"
         if stage != progress.stage or progress.update % config.validate_every == 0:
             self._validate(loss)
-        if config.patience and progress.update - progress.best_update >= config.patience:
+        waited = progress.update - max(progress.best_update, progress.stage_start)
+        if config.patience and waited >= config.patience and not (growing and progress.stage == "grow"):
             log.info("update %d: no better validation for %d updates, stopping", progress.update, config.patience)
             stage = "done"
         if stage != progress.stage:
@@ -219,10 +215,15 @@ class _Trainer:
 
     def _restore(self, path: Path) -> None:
         content = load_checkpoint(path)
+        if "current_weights" not in content:
+            raise CheckpointError(f"checkpoint = {path}: holds a finished model, not a training to go on with")
         for name, wanted in self._settings().items():
-            if content[name] != wanted:
+            made = content[name]
+            if isinstance(wanted, dict):  # name only what differs
+                wanted, made = ({k: d.get(k) for k in wanted if wanted[k] != made.get(k)} for d in (wanted, made))
+            if made != wanted:
                 raise CheckpointError(
-                    f"checkpoint = {path}: was made with {name} = {content[name]}, but {name} = {wanted} is asked for; "
+                    f"checkpoint = {path}: was made with {name} = {made}, but {wanted} is asked for; "
                     "name another file, or remove this one"
                 )
         self.model.load_state_dict(content["current_weights"])

@@ -103,7 +103,7 @@ class StepperShell(Shell):
         self.buttons = {name: widgets.Button(description=name, tooltip=name) for name in actions}
         for name, button in self.buttons.items():
             button.on_click(lambda _button, act=actions[name]: self._do(act))
-        self.play.observe(lambda _change: self._do(lambda: self.stepper.step(PLAY)), names="value")
+        self.play.observe(self._beat, names="value")
         self.network.observe(lambda _change: self._do(lambda: self.stepper.begin(self.selector.value)), names="value")
         self.selector.observe(lambda change: self._do(lambda: self.stepper.begin(change["new"])), names="value")
         self.policy.observe(lambda change: self._do(lambda: self.stepper.set_policy(change["new"])), names="value")
@@ -115,6 +115,10 @@ class StepperShell(Shell):
     def stepper(self) -> Stepper:
         """The walk of the chosen network."""
         return self.steppers[self.network.value]
+
+    def _beat(self, change: dict[str, Any]) -> None:
+        if change["new"] > change["old"]:  # stopping sets the count back to zero
+            self._do(lambda: self.stepper.step(PLAY))
 
     def _do(self, act: Callable[[], Any]) -> None:
         def draw() -> str:

@@ -58,6 +58,8 @@ def test_gradient_reach_ends_at_the_cut(model, dataset):
     assert (cut[20:] > 0).all()
     assert not gradient_reach(model, x, 1).any()
     assert model.hidden_state is None
+    with pytest.raises(ValueError, match="at least 2"):
+        gradient_reach(model, x[:, :1], None)
 
 
 def test_detaching_changes_gradients_but_not_outputs(model, dataset):
@@ -87,7 +89,7 @@ def test_a_filter_finds_a_sine_where_there_is_one_and_nothing_in_the_assignment(
     clean = SignalSpec(phase_range=(0.0, 0.0))
     for spec, solved in ((clean, True), (SignalSpec(), False)):
         one, two = generate(spec, [1, 2]).mixed
-        prediction = best_linear_prediction(one, spec.targets[1], 500, two)
+        prediction = best_linear_prediction(one, spec.targets[1], 500, two[None])[0]
         error = np.mean((prediction - spec.targets[1, 499:]) ** 2)
         assert (error < 0.01) == solved
         assert (error > 0.5) != solved

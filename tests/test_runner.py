@@ -97,7 +97,12 @@ def test_the_notebooks_own_check(tmp_path):
     with pytest.raises(SettingsError, match="unknown setting 'weigth_seed'"):
         begin_notebook(weigth_seed=1)
     with pytest.raises(SettingsError, match="test_noise_seed = 1: must differ"):
-        begin_notebook(test_noise_seed=1)
+        begin_notebook(test_noise_seed=1, train_noise_seed=1)
+    with pytest.raises(SettingsError, match=r"test_noise_seed = 101: must be none of 101 to 102"):
+        begin_notebook(test_noise_seed=101)
+    with pytest.raises(SettingsError, match=r"test_noise_seed = 1005: must be none of 1000 to 1009"):
+        begin_notebook(test_noise_seed=1005, unseen_seeds=10)
+    assert begin_notebook(train_noise_seed=2).train_noise_seed == 2  # this notebook has no test noise
     with pytest.raises(SettingsError, match="max_updates = 10"):
         begin_notebook(max_updates=10)
     begin_notebook(run_dir=str(tmp_path / "r"))
@@ -114,6 +119,8 @@ def test_command_line_parameters(tmp_path):
     file.write_text("- just\n- a list\n")
     with pytest.raises(SettingsError, match="name: value"):
         given_parameters(parse(["run", "-f", str(file)]))
+    with pytest.raises(SettingsError, match=r"weight_seed = '\['"):
+        given_parameters(parse(["run", "-p", "weight_seed", "["]))
     with pytest.raises(SettingsError, match=r"none\.yml"):
         given_parameters(parse(["run", "-f", "none.yml"]))
 
@@ -148,3 +155,20 @@ def test_figures_are_reproducible_and_described(tmp_path, capsys):
         assert first == second
     with pytest.raises(ValueError, match="must say what"):
         show(Picture(panels()[0], "  "), "line")
+
+
+def test_only_a_whole_run_with_default_parameters_is_published(tiny, monkeypatch):
+    from lib.run import publish
+
+    monkeypatch.setattr(publish, "NOTEBOOKS", notebooks.NOTEBOOKS)
+    monkeypatch.setattr(publish, "RUNS", notebooks.RUNS)
+    monkeypatch.setattr(publish, "find_notebooks", lambda: notebooks.find_notebooks(["01"]))
+    source = (notebooks.NOTEBOOKS / "01_good.ipynb").read_bytes()
+    with pytest.raises(SettingsError, match=r"lacks 01_good, figures, metrics"):
+        publish.publish("none")
+    folder = notebooks.run("odd", {"weight_seed": 3}, ["01"])
+    for kind in ("figures", "metrics"):
+        (folder / kind).mkdir()
+    with pytest.raises(SettingsError, match=r"01_good had {'weight_seed': 3}"):
+        publish.publish("odd")
+    assert (notebooks.NOTEBOOKS / "01_good.ipynb").read_bytes() == source

@@ -11,7 +11,9 @@ from lib import (
     CheckpointError,
     FrequencyDataset,
     ModelConfig,
+    SettingsError,
     SignalSpec,
+    StatefulLSTMExtractor,
     TrainingConfig,
     load_model,
     roll_out,
@@ -111,7 +113,7 @@ def test_a_finished_run_is_returned_as_it_is(dataset, tmp_path, monkeypatch):
 def test_a_checkpoint_of_another_configuration_is_refused(dataset, tmp_path):
     path = tmp_path / "run.pt"
     train(dataset, QUICK, SMALL, path, progress_bar=False)
-    with pytest.raises(CheckpointError, match=r"training = .* is asked for"):
+    with pytest.raises(CheckpointError, match=r"training = {'weight_seed': 0}, but {'weight_seed': 5} is asked for"):
         train(dataset, QUICK.but(weight_seed=5), SMALL, path, progress_bar=False)
     with pytest.raises(CheckpointError, match="train_noise_seed"):
         train(FrequencyDataset(dataset.spec, 9), QUICK, SMALL, path, progress_bar=False)
@@ -174,9 +176,38 @@ def test_horizon_grows_and_annealing_ends_on_a_count(dataset):
 
 
 def test_patience_stops_on_a_count(dataset):
-    still = QUICK.but(max_updates=500, patience=20, learning_rate=1e-30, signal_weight_decay=0.0, grow_below=1e-9)
-    run = train(dataset, still, SMALL, progress_bar=False)
+    still = QUICK.but(policy="detach_every_step", max_updates=500, patience=20, learning_rate=1e-30)
+    run = train(dataset, still.but(signal_weight_decay=0.0), SMALL, progress_bar=False)
     assert (run.progress.best_update, run.progress.update) == (10, 30)
+
+
+def test_patience_must_leave_time_for_a_validation():
+    with pytest.raises(SettingsError, match="patience = 5"):
+        QUICK.but(patience=5)
+
+
+def test_an_interrupted_training_is_no_model(dataset, tmp_path, monkeypatch):
+    path = tmp_path / "run.pt"
+    save = _Trainer._save
+    monkeypatch.setattr(_Trainer, "_save", lambda self: save(self) if not self.progress.done else None)
+    train(dataset, QUICK, SMALL, path, progress_bar=False)
+    with pytest.raises(CheckpointError, match="interrupted"):
+        load_model(path)
+
+
+def test_a_finished_model_is_no_training(dataset, tmp_path):
+    path = tmp_path / "model.pt"
+    save_checkpoint(path, {"weights": {}})
+    with pytest.raises(CheckpointError, match="not a training"):
+        train(dataset, QUICK, SMALL, path, progress_bar=False)
+
+
+def test_polishing_sees_every_sample_of_a_coarse_signal():
+    coarse = FrequencyDataset(SignalSpec(frequencies=(10.0,), sample_rate=30.0, duration=4.0), 1)
+    model = StatefulLSTMExtractor(n_frequencies=1, hidden_size=4, head_size=4)
+    said = polish_head(model, coarse, 30)
+    true = torch.nn.functional.mse_loss(roll_out(model, coarse.inputs), coarse.targets).item()
+    assert said == pytest.approx(true, rel=1e-3, abs=1e-9)
 
 
 def test_learning_rate_follows_the_horizon():

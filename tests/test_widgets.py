@@ -113,7 +113,10 @@ def test_the_shell_drives_the_walk(model, dataset):
     shell.selector.value = 2
     assert shell.stepper.frequency == 2
     shell.play.value = 1
-    assert shell.stepper.snapshot.step > 0
+    played = shell.stepper.snapshot.step
+    assert played > 0
+    shell.play.value = 0  # stop
+    assert shell.stepper.snapshot.step == played
     shell.check()
 
 

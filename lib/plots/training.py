@@ -34,8 +34,9 @@ def history(run: TrainingRun, spec: SignalSpec) -> Picture:
         f"Above, loss and validation error over {len(updates)} updates on a logarithmic scale: the loss stays low "
         "while the horizon grows, and the validation error over the whole recording falls only as the "
         f"horizon lengthens, to {min(y):.0e} at the end. Below, the horizon climbs in steps from "
-        f"{run.history['horizon'][0] / spec.sample_rate:g} to {run.history['horizon'][-1] / spec.sample_rate:g} s and "
-        "the learning rate falls with it.",
+        f"{run.history['horizon'][0] / spec.sample_rate:g} s and ends at "
+        f"{run.history['horizon'][-1] / spec.sample_rate:g} s, with a jump where annealing begins; the learning rate "
+        "falls with it.",
     )
 
 

@@ -124,6 +124,8 @@ def run(name: str, given: dict[str, Any], names: Sequence[str] = ()) -> Path:
     notebooks = find_notebooks(names)
     check_parameters(notebooks, given)
     folder = RUNS / name
+    for notebook in notebooks:  # what a run before has left must not pass for this one's
+        (folder / notebook.name).unlink(missing_ok=True)
     for notebook in notebooks:
         log.info("executing %s", notebook.stem)
         execute(notebook, folder, given)

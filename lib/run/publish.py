@@ -9,7 +9,7 @@ from nbformat import NotebookNode
 
 from lib.checkpoint import write_atomically
 from lib.evaluation import read_metrics
-from lib.run.notebooks import NOTEBOOKS, ROOT, RUNS, find_notebooks
+from lib.run.notebooks import NOTEBOOKS, ROOT, RUNS, find_notebooks, parameters_of
 from lib.settings import SettingsError
 
 FIGURES = ROOT / "figures"
@@ -43,16 +43,21 @@ def publish(name: str) -> None:
     """Refresh notebooks, figures, metrics and README from ``runs/<name>/``.
 
     Raises:
-        SettingsError: the run does not exist or is not complete; nothing has been changed then.
+        SettingsError: the run does not exist, is not complete, or had other parameters; nothing has been changed then.
     """
     folder = RUNS / name
     notebooks = find_notebooks()
     missing = [path.stem for path in notebooks if not (folder / path.name).exists()]
+    missing += [kind for kind in ("figures", "metrics") if not (folder / kind).is_dir()]
     if missing:
-        raise SettingsError(f"name = {name!r}: must be a finished run, but {folder} lacks {', '.join(missing)}")
-    for path in notebooks:
-        executed = clean(nbformat.read(folder / path.name, as_version=4))
-        write_atomically(NOTEBOOKS / path.name, (nbformat.writes(executed) + "\n").encode())
+        raise SettingsError(f"name = {name!r}: must be a finished run, but runs/{name} lacks {', '.join(missing)}")
+    runs = {path: nbformat.read(folder / path.name, as_version=4) for path in notebooks}
+    for path, executed in runs.items():
+        used = {key: value for key, value in executed.metadata.papermill.parameters.items() if key != "run_dir"}
+        if used and used != {key: parameters_of(path)[key] for key in used}:
+            raise SettingsError(f"name = {name!r}: must be a run with default parameters, but {path.stem} had {used}")
+    for path, executed in runs.items():
+        write_atomically(path, (nbformat.writes(clean(executed)) + "\n").encode())
     for kind, target in (("figures", FIGURES), ("metrics", METRICS)):
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir()
@@ -79,6 +84,7 @@ def results_table() -> str:
         ("generalization gap", f"{trained['gap']:.2%}"),
         ("worst of the unseen noise seeds / training MSE", f"{seeds['worst_ratio']:.3f}"),
         ("50 s roll-out on new noise, 5 times as long as trained", f"{trained['long_mse']:.1e}"),
+        ("the last 10 s of it / the settled part of the first 10 s", f"{trained['late_ratio']:.2f}"),
         ("shipped reference checkpoint, noise seed 2", f"{trained['reference']['test_mse']:.1e}"),
     ]
     lines = ["| measured one sample at a time, over all rows | |", "| --- | ---: |"]

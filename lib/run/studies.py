@@ -12,6 +12,7 @@ from lib.checkpoint import REFERENCE, REFERENCE_CHECKPOINT, load_checkpoint, sav
 from lib.evaluation import metrics_by_frequency, mse_by_noise_seed, write_metrics
 from lib.loader import FrequencyDataset
 from lib.model import ModelConfig, roll_out
+from lib.parameters import NotebookParameters
 from lib.recipe import TrainingConfig
 from lib.run.notebooks import RUNS
 from lib.settings import SettingsError
@@ -20,7 +21,8 @@ from lib.training import train
 
 log = logging.getLogger(__name__)
 
-TRAIN_SEED, TEST_SEED, UNSEEN_SEEDS = 1, 2, range(1000, 1100)
+TRAIN_SEED, TEST_SEED, UNSEEN_SEEDS = 1, 2, NotebookParameters().unseen
+STEPS = {"reset_every_sample": 1, "detach_every_step": 1, "detach_every_k": 200}
 Variant = tuple[TrainingConfig, ModelConfig]
 
 
@@ -43,7 +45,7 @@ STUDIES: dict[str, dict[str, Variant]] = {
         {
             "reset every sample": {"policy": "reset_every_sample", "max_updates": 50_000},
             "carry, detach every step": {"policy": "detach_every_step", "max_updates": 50_000},
-            "carry, detach every 200": {"policy": "detach_every_k", "max_updates": 5_000},
+            "carry, detach every 200": {"policy": "detach_every_k", "max_updates": 42_000},
         },
         {},
     ),
@@ -84,6 +86,9 @@ def measure(training: TrainingConfig, shape: ModelConfig, checkpoint_name: str) 
         "training": training.model_dump(mode="json", exclude_defaults=True),
         "model": shape.model_dump(mode="json", exclude_defaults=True),
         "updates": result.progress.update,
+        "samples": int(sum(result.history["horizon"]))
+        if training.policy == "growing_horizon"
+        else STEPS[training.policy] * result.progress.update,
         "grown_to": result.history["horizon"][-training.anneal_updates - training.settle_updates - 1],
         "validation_mse": result.progress.best_mse,
         "train": scores(TRAIN_SEED),
