@@ -58,6 +58,7 @@ def test_no_library_module_is_long():
 def test_notebooks_are_executed_and_clean(path):
     text = path.read_text()
     assert not re.search(r"/(work|tmp|root|home)/\w", text), "holds a machine path"
+    assert len(text) < 3_500_000, "a page must stay light"
     notebook = read(path)
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
