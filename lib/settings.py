@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 
@@ -45,8 +44,3 @@ def _explain(settings: type[BaseModel], error: ValidationError) -> str:
         else:
             lines.append(problem["msg"].removeprefix("Value error, "))
     return f"{settings.__name__}: " + "; ".join(lines)
-
-
-def dump_yaml(settings: Settings) -> str:
-    """The settings as YAML text, in the order of their definition."""
-    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
 
 import numpy as np
 
@@ -81,7 +82,7 @@ def error_distribution(spec: SignalSpec, errors: Array) -> Picture:
     """Distribution of the errors, (n_frequencies, samples), per frequency."""
     figure, axes = panels(height=2.8)
     limit = float(np.quantile(np.abs(errors), 0.999))
-    for error, frequency, line in zip(errors, spec.frequencies, ("-", "--", "-.", ":") * 9, strict=False):
+    for error, frequency, line in zip(errors, spec.frequencies, cycle(("-", "--", "-.", ":")), strict=False):
         options = {"bins": 80, "range": (-limit, limit), "density": True, "histtype": "step", "linewidth": 1.5}
         axes.hist(error, label=f"{frequency:g} Hz", linestyle=line, **options)
     label(axes, "output − target (no unit)", "probability density", "", legend=True)

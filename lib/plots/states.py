@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 from matplotlib.patches import Rectangle
@@ -112,7 +113,7 @@ def orbits(spec: SignalSpec, states: Mapping[str, Tensor], lanes: Sequence[int])
 def gradient_reaches(reaches: Mapping[str, Array]) -> Picture:
     """How far back the last output's gradient reaches under each policy; arrays (samples,)."""
     figure, axes = panels(height=2.6)
-    for (name, norms), style in zip(reaches.items(), ("-", "--", ":"), strict=False):
+    for (name, norms), style in zip(reaches.items(), cycle(("-", "--", ":")), strict=False):
         back = np.arange(-len(norms), 0)
         axes.plot(back[norms > 0], norms[norms > 0], linestyle=style, linewidth=2, label=name)
     axes.set_yscale("log")
@@ -131,7 +132,7 @@ def gradient_reaches(reaches: Mapping[str, Array]) -> Picture:
 def chain_costs(samples: Sequence[int], costs: Mapping[str, Sequence[float]]) -> Picture:
     """Memory held for the backward pass, in kB, against the samples seen, per policy."""
     figure, axes = panels(height=2.5)
-    for (name, values), marker in zip(costs.items(), ("o", "s", "^"), strict=False):
+    for (name, values), marker in zip(costs.items(), cycle("os^"), strict=False):
         axes.plot(samples, values, marker=marker, markersize=4, label=name)
     axes.set(xscale="log", yscale="log")
     label(axes, "samples seen", "memory held (kB)", "", legend=True)

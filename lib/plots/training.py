@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def policies(errors: Mapping[str, Array], spec: SignalSpec, window: float = 0.25
     """Squared error over time, averaged over windows of so many seconds and all lanes; arrays (lanes, samples)."""
     figure, axes = panels(height=3.0)
     size = round(window * spec.sample_rate)
-    for (name, error), marker in zip(errors.items(), "os^Dv", strict=False):
+    for (name, error), marker in zip(errors.items(), cycle("os^Dv"), strict=False):
         means = error.mean(axis=0)[: error.shape[1] // size * size].reshape(-1, size).mean(axis=1)
         axes.plot((np.arange(len(means)) + 0.5) * window, means, marker=marker, markersize=3, label=name)
     axes.axhline(0.5, color="black", linestyle=":", linewidth=1)
