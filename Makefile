@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 NAME ?= default
 BIN := .venv/bin
 
-.PHONY: help env run test publish studies reference lint lab watch clean
+.PHONY: help env run test publish site pdf student studies reference lint lab watch clean
 
 help:  ## show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -28,6 +28,15 @@ lint: env  ## ruff and mypy
 
 publish: env  ## refresh the committed notebooks, figures, metrics and README from runs/$(NAME)/
 	$(BIN)/python -m lib publish --name $(NAME)
+
+site: env  ## render the notebooks as a static site, build/site/index.html
+	$(BIN)/python -m lib site
+
+pdf: env  ## print the notebooks as one booklet, build/booklet.pdf (needs Chromium)
+	$(BIN)/python -m lib pdf
+
+student: env  ## copy everything but the solutions to build/student/ and build/student.zip
+	$(BIN)/python -m lib student
 
 reference: env  ## train the shipped reference checkpoint again
 	$(BIN)/python -m lib reference

@@ -11,8 +11,10 @@ from typing import Any
 import yaml
 
 from lib.checkpoint import CheckpointError
-from lib.run import notebooks, publish, studies
+from lib.run import booklet, notebooks, publish, render, student, studies
 from lib.settings import SettingsError
+
+PRODUCTS = {"site": render.site, "pdf": booklet.booklet, "student": student.student_copy}
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -32,6 +34,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     put = commands.add_parser("publish", help="refresh the committed notebooks, figures and metrics from runs/NAME/")
     put.add_argument("--name", default="default", help="name of the run's folder (default: %(default)s)")
 
+    commands.add_parser("site", help="render the notebooks as a static site, build/site/index.html")
+    commands.add_parser("pdf", help="print the notebooks as one booklet, build/booklet.pdf (needs Chromium)")
+    commands.add_parser("student", help="copy everything but the solutions to build/student/")
     commands.add_parser("reference", help="train the shipped reference checkpoint again (about half an hour)")
     study = commands.add_parser("studies", help="compute the committed studies again (about half an hour)")
     study.add_argument(
@@ -59,6 +64,11 @@ def given_parameters(options: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
+def _short(path: Path) -> Path:
+    """A path as seen from here, if it lies below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def main() -> int:
     """Do what the command line says; 0 if all went well, 1 if a notebook failed, 2 if an argument was wrong."""
     options = parse()
@@ -67,9 +77,11 @@ def main() -> int:
     try:
         if options.command == "run":
             folder = notebooks.run(options.name, given_parameters(options), options.notebooks)
-            print(f"done: see {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}")
+            print(f"done: see {_short(folder)}")
         elif options.command == "publish":
             publish.publish(options.name)
+        elif options.command in PRODUCTS:
+            print(f"done: see {_short(PRODUCTS[options.command]())}")
         elif options.command == "reference":
             studies.train_reference()
         else:

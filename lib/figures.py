@@ -34,6 +34,12 @@ STYLE: Any = {
     "lines.linewidth": 1.4,
     "pdf.fonttype": 42,
     "savefig.facecolor": "white",
+    "svg.hashsalt": "one sample at a time",  # else its identities differ from run to run
+}
+FILES: dict[str, dict[str, Any]] = {
+    "png": {"dpi": 300, "metadata": {"Software": None}},
+    "pdf": {"metadata": {"CreationDate": None}},
+    "svg": {"metadata": {"Date": None}},
 }
 
 
@@ -84,16 +90,16 @@ def show(picture: Picture, name: str, run_dir: str = "") -> None:
     Args:
         picture: what to show; its figure is closed afterwards.
         name: file name without ending.
-        run_dir: folder of the run; ``figures/<name>.png`` (300 dpi), ``.pdf`` and ``.txt`` (the alternative text)
-            are written there. Empty: nothing is written.
+        run_dir: folder of the run; ``figures/<name>.png`` (300 dpi), ``.pdf``, ``.svg`` and ``.txt`` (the alternative
+            text) are written there. Empty: nothing is written.
     """
     figure, alt = picture.figure, " ".join(picture.alt.split())
     if not alt:
         raise ValueError(f"alt = {picture.alt!r}: must say what the figure {name!r} shows")
     if run_dir:
         folder = Path(run_dir) / "figures"
-        write_atomically(folder / f"{name}.png", _render(figure, "png", dpi=300, metadata={"Software": None}))
-        write_atomically(folder / f"{name}.pdf", _render(figure, "pdf", metadata={"CreationDate": None}))
+        for kind, options in FILES.items():
+            write_atomically(folder / f"{name}.{kind}", _render(figure, kind, **options))
         write_atomically(folder / f"{name}.txt", (alt + "\n").encode())
         log.info("figure %s written", name)
     width, height = figure.get_size_inches() * 96
@@ -102,7 +108,7 @@ def show(picture: Picture, name: str, run_dir: str = "") -> None:
     display(
         {"image/png": rendered, "text/plain": f"Figure: {alt}"},
         raw=True,
-        metadata={"image/png": {"alt": alt, "width": round(width), "height": round(height)}},
+        metadata={"image/png": {"alt": alt, "name": name, "width": round(width), "height": round(height)}},
     )
 
 

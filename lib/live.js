@@ -81,5 +81,6 @@
   });
   root.live = { begin, step, outputs: () => outputs };
   begin(1 % data.frequencies.length);
-  draw("No sample yet.");
+  for (let k = 0; k < 300; k++) step(); // so that a page at rest and a print show what there is to see
+  draw("300 samples have entered, one by one.");
 })();

@@ -140,8 +140,8 @@ def picture_html(picture: Picture) -> str:
 
 
 FILM = """<figure style="margin:0" data-film="{name}">
-<div>{buttons}<label> {label} <input type="range" min="0" max="{last}" value="0" aria-label="{label}"></label>
-<output>1 / {count}</output></div>
+<div>{buttons}<label> {label} <input type="range" min="0" max="{last}" value="{start}" aria-label="{label}"></label>
+<output>{now} / {count}</output></div>
 {frames}
 <script>(() => {{
   const film = [...document.querySelectorAll('[data-film="{name}"]')].pop();
@@ -157,16 +157,16 @@ FILM = """<figure style="margin:0" data-film="{name}">
 }})()</script></figure>"""
 
 
-def film(frames: Sequence[str], name: str, label: str = "frame") -> HTML:
+def film(frames: Sequence[str], name: str, label: str = "frame", start: int = 0) -> HTML:
     """Frames of HTML that can be stepped through without a kernel and without a network.
 
     Args:
         frames: HTML of each frame.
         name: an identity within the page.
         label: what the slider steps through.
+        start: index of the frame to show first, also in print.
     """
-    shown = "".join(f"<div data-frame{'' if not k else ' hidden'}>{frame}</div>" for k, frame in enumerate(frames))
+    shown = "".join(f"<div data-frame{'' if k == start else ' hidden'}>{frame}</div>" for k, frame in enumerate(frames))
     buttons = '<button type="button" data-by="-1">Back</button> <button type="button" data-by="1">Forward</button>'
-    return HTML(
-        FILM.format(name=name, buttons=buttons, label=label, last=len(frames) - 1, count=len(frames), frames=shown)
-    )
+    place = {"start": start, "now": start + 1, "last": len(frames) - 1, "count": len(frames)}
+    return HTML(FILM.format(name=name, buttons=buttons, label=label, frames=shown, **place))

@@ -1,9 +1,12 @@
 """What holds the project together: pins, prose, notebooks and published numbers."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import unquote
 
 import nbformat
 import pytest
@@ -11,8 +14,13 @@ import yaml
 
 from lib import load_model, mse_by_noise_seed, read_metrics
 from lib.checkpoint import REFERENCE
+from lib.exercises import check
+from lib.plots.overview import BOXES
+from lib.run import contents
+from lib.run.contents import question_index, read_questions, requirements_table, sections
 from lib.run.notebooks import NOTEBOOKS, ROOT, find_notebooks
 from lib.run.publish import BEGIN, FIGURES, METRICS, README, with_results
+from lib.run.student import student_copy
 from lib.run.studies import STUDIES, TEST_SEED
 from lib.signals import SignalSpec
 
@@ -99,23 +107,90 @@ def test_prose_quotes_no_measured_number():
             if cell.cell_type != "markdown":
                 continue
             prose = re.sub(r"\$[^$]*\$|`[^`]*`|^#+ .*$|\]\([^)]*\)", "", cell.source, flags=re.MULTILINE)
-            prose = re.sub(r"(?:section|in|repeat) \d\.\d", "", prose)
+            prose = re.sub(r"(?:section|in|repeat|Exercise) \d\.\d", "", prose)
             numbers = set(re.findall(r"\d+\.\d+|\d+e-?\d+", prose)) - PERMITTED_DECIMALS
             assert not numbers, f"{path.stem}: {numbers} in {cell.source[:80]!r}"
 
 
-def test_every_question_has_one_answer():
-    headings = [
-        line
-        for path in ALL
-        for cell in read(path).cells
-        if cell.cell_type == "markdown"
-        for line in cell.source.splitlines()
-        if line.startswith("#")
-    ]
-    ids = [name for line in headings for part in re.findall(r"\(([0-9a-f., ]+)\)", line) for name in part.split(", ")]
-    assert set(QUESTIONS) <= set(ids), f"unanswered: {sorted(set(QUESTIONS) - set(ids))}"
-    assert set(ids) <= set(QUESTIONS), f"unknown: {sorted(set(ids) - set(QUESTIONS))}"
+def output_of(name: str, call: str) -> str:
+    """The Markdown that a cell of a notebook has put out."""
+    cell = next(cell for cell in read(NOTEBOOKS / name).cells if call in cell.source and cell.cell_type == "code")
+    return next(output.data["text/markdown"] for output in cell.outputs if "text/markdown" in output.get("data", {}))
+
+
+def test_every_question_has_an_answer_and_every_answer_a_question():
+    assert [name for chapter in read_questions().values() for name in chapter] == QUESTIONS
+    assert output_of("00_assignment.ipynb", "Markdown(question_index())") == question_index()
+
+
+def test_a_dangling_question_is_refused(monkeypatch):
+    asked = read_questions()
+    monkeypatch.setattr(contents, "read_questions", lambda: asked | {"New": {"9.9z": "What else?"}})
+    with pytest.raises(ValueError, match=r"without an answer: \['9.9z'\]"):
+        question_index()
+    monkeypatch.setattr(contents, "read_questions", lambda: {"Design": asked["Design"]})
+    with pytest.raises(ValueError, match=r"answers without a question: \['1.1a'"):
+        question_index()
+
+
+def test_the_requirements_quote_the_published_metrics(tmp_path):
+    table = requirements_table(METRICS)
+    assert output_of("00_assignment.ipynb", "Markdown(requirements_table") == table
+    mse = read_metrics(METRICS / "04_evaluation.json")["results"]["test"]["overall"]["mse"]
+    assert f"| {mse:.1e} |" in table
+    with pytest.raises(ValueError, match="the metrics files hold no such value"):
+        requirements_table(tmp_path)
+
+
+def test_links_lead_to_headings():
+    for path in ALL:
+        texts = [cell.source for cell in read(path).cells if cell.cell_type == "markdown"]
+        if path.stem.startswith("00"):
+            texts += [question_index(), requirements_table(METRICS)]
+        for name, anchor in re.findall(r"\]\((\w+)\.ipynb#([^ ]+?)\)(?=[ .,;|)]|$)", "\n".join(texts), re.MULTILINE):
+            anchors = [section.anchor for section in sections(NOTEBOOKS / f"{name}.ipynb")]
+            assert unquote(anchor) in anchors, f"{path.stem}: {name}#{anchor}"
+
+
+def test_the_overview_names_modules_that_exist():
+    for name, (row, _, _) in BOXES.items():
+        for module in name.split(", ") * (row == "lib/"):
+            assert (ROOT / "lib" / f"{module}.py").exists()
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_exercises_check_themselves(path):
+    cells = read(path).cells
+    cells = cells[next(k for k, cell in enumerate(cells) if cell.source.startswith("## Exercises")) :]
+    begins = [k for k, cell in enumerate(cells) if cell.source.startswith("**Exercise")]
+    kinds = [re.match(r"\*\*Exercise \d\.\d · (\w+)", cells[k].source)[1] for k in begins]
+    assert kinds == ["Recall", "Apply", "Research"]
+    for k in begins:
+        answer, solution, verdict = cells[k + 1 : k + 4]
+        assert re.match(r"my_\w+ = None  # your answer", answer.source)
+        assert "solution" in solution.metadata.tags
+        assert solution.metadata.jupyter.source_hidden
+        assert re.fullmatch(r"exercise \d\.\d: right\n", verdict.outputs[0].text), "the solution must pass its check"
+
+
+def test_answers_are_judged(capsys):
+    for answer, verdict in ((None, "no answer yet"), (3, "right"), (4, "not yet; look"), ("x", "cannot be checked")):
+        check("1.1", answer, lambda value: value - 3 == 0, hint="look")
+        assert verdict in capsys.readouterr().out
+
+
+def test_the_student_copy_has_no_solutions(tmp_path):
+    folder = student_copy(tmp_path / "student")
+    assert (tmp_path / "student.zip").stat().st_size > 100_000
+    for path in ALL:
+        text = (folder / "notebooks" / path.name).read_text()
+        solutions = [cell for cell in read(path).cells if "solution" in cell.metadata.get("tags", [])]
+        assert len(solutions) >= 3
+        assert not [cell.source for cell in solutions if cell.source.splitlines()[0] in text]
+        assert all(not cell.outputs for cell in nbformat.reads(text, as_version=4).cells if cell.cell_type == "code")
+    run = [sys.executable, "-m", "lib", "run", "01", "--name", "student"]
+    subprocess.run(run, cwd=folder, check=True, capture_output=True)
+    assert (folder / "runs/student/01_signal_generation.ipynb").read_text().count("no answer yet") == 3
 
 
 def test_links_between_notebooks_lead_somewhere():
@@ -150,8 +225,10 @@ def test_published_numbers_stand_in_the_notebooks():
 def test_every_published_figure_is_complete():
     names = {path.stem for path in FIGURES.glob("*.png")}
     assert {"graph_1", "graph_2"} <= names
+    assert {path.stem for path in FIGURES.iterdir()} == names
     for name in names:
         assert (FIGURES / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert b"</svg>" in (FIGURES / f"{name}.svg").read_bytes()
         assert len((FIGURES / f"{name}.txt").read_text()) > 40
 
 

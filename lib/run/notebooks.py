@@ -45,6 +45,11 @@ def find_notebooks(names: Sequence[str] = ()) -> list[Path]:
     return sorted(set(chosen))
 
 
+def in_running_order(notebooks: Sequence[Path]) -> list[Path]:
+    """The order of execution: the front matter, number 00, quotes what the others measure and comes last."""
+    return sorted(notebooks, key=lambda path: (path.stem.startswith("00"), path.stem))
+
+
 def parameters_of(notebook: Path) -> dict[str, Any]:
     """The parameters that a notebook declares, with their default values."""
     declared = papermill.inspect_notebook(str(notebook))
@@ -126,7 +131,7 @@ def run(name: str, given: dict[str, Any], names: Sequence[str] = ()) -> Path:
     folder = RUNS / name
     for notebook in notebooks:  # what a run before has left must not pass for this one's
         (folder / notebook.name).unlink(missing_ok=True)
-    for notebook in notebooks:
+    for notebook in in_running_order(notebooks):
         log.info("executing %s", notebook.stem)
         execute(notebook, folder, given)
     return folder

@@ -32,8 +32,8 @@ def clean(notebook: NotebookNode) -> NotebookNode:
             if "execution_count" in output:
                 output.execution_count = count
     for cell in kept:
-        tags = cell.metadata.get("tags")
-        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        kept_metadata = {name: cell.metadata[name] for name in ("tags", "jupyter") if cell.metadata.get(name)}
+        cell.metadata = nbformat.from_dict(kept_metadata)
     metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     language = {"language_info": {"name": "python"}}
     return nbformat.v4.new_notebook(cells=kept, metadata=metadata | language)

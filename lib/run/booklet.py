@@ -1,0 +1,78 @@
+"""All notebooks as one PDF: printed by Chromium, with page numbers in the contents and figures as vectors."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from urllib.parse import unquote
+
+from bs4 import BeautifulSoup
+from pypdf import PdfReader
+
+from lib.run.contents import Section
+from lib.run.notebooks import find_notebooks
+from lib.run.render import BUILD, TEMPLATES, Chapter, chapter, copy_assets, front
+from lib.settings import SettingsError
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+PRINT_TIMEOUT = 300  # seconds
+
+
+def booklet(path: Path = BUILD / "booklet.pdf") -> Path:
+    """Print all notebooks into one PDF with contents.
+
+    A browser knows the pages only once it has printed: so it prints twice, and the page numbers that the first print
+    shows stand in the contents of the second.
+
+    Raises:
+        SettingsError: there is no browser to print with.
+    """
+    chapters = [chapter(notebook) for notebook in find_notebooks()]
+    ids = {section: f"{part.name}-{k}" for part in chapters for k, section in enumerate(part.sections)}
+    places = {section.link: ids[section] for section in ids}
+    chapters = [part._replace(body=_joined(part, ids, places)) for part in chapters]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        copy_assets(Path(folder))
+        source, printed = Path(folder, "booklet.html"), Path(folder, "booklet.pdf")
+        pages: dict[str, int] = {}
+        for _ in range(2):
+            content = {"chapters": chapters, "front": front(chapters), "ids": ids, "pages": pages}
+            source.write_text(TEMPLATES.get_template("booklet.html.j2").render(**content))
+            _print(source, printed)
+            reader = PdfReader(printed)
+            targets = reader.named_destinations.items()
+            pages = {
+                unquote(name).lstrip("/"): 1 + (reader.get_destination_page_number(target) or 0)
+                for name, target in targets
+            }
+        os.replace(printed, path)
+    return path
+
+
+def _joined(part: Chapter, ids: dict[Section, str], places: dict[str, str]) -> str:
+    """A chapter's body with identities that are unique in the booklet, links that stay inside, solutions unfolded."""
+    soup = BeautifulSoup(part.body, "html.parser")
+    for tag, section in zip(soup.select(".text_cell_render :is(h1, h2, h3)"), part.sections, strict=True):
+        tag["id"] = ids[section]
+    for link in soup.select("a[href*='.ipynb']"):
+        link["href"] = f"#{places[str(link['href'])]}"
+    for fold in soup.select("details.solution"):
+        fold["open"] = ""
+    return str(soup)
+
+
+def _print(source: Path, target: Path) -> None:
+    """Let a browser print a page into a PDF."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        raise SettingsError(f"browser = None: the booklet is printed by one of {', '.join(BROWSERS)}; install one")
+    options = "no-sandbox disable-gpu disable-background-networking disable-component-update disable-sync no-first-run "
+    options += "no-pdf-header-footer generate-pdf-document-outline virtual-time-budget=20000"
+    with tempfile.TemporaryDirectory() as profile:
+        command = [browser, "--headless", *(f"--{option}" for option in options.split())]
+        command += [f"--user-data-dir={profile}", f"--print-to-pdf={target}", source.as_uri()]
+        subprocess.run(command, check=True, capture_output=True, timeout=PRINT_TIMEOUT)

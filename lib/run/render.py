@@ -1,0 +1,145 @@
+"""Turn the committed notebooks into pages: a static site that needs no network, and the chapters of the booklet."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import matplotlib as mpl
+from bs4 import BeautifulSoup
+from latex2mathml.converter import convert
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+from lib.run.contents import Section, sections
+from lib.run.notebooks import ROOT, find_notebooks
+from lib.run.publish import FIGURES, results_table
+
+PAGES = Path(__file__).with_name("pages")
+BUILD = ROOT / "build"
+FONTS = ("STIXGeneral", "STIXGeneralItalic", "STIXGeneralBol", "STIXGeneralBolIta", "DejaVuSansMono")
+WIDE = {"Table": "table", "Code": ".input_area pre", "Output": ".output pre"}
+WIDE |= {"Formula": "math[display=block]", "Figure": ".picture img"}
+TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGES), trim_blocks=True)
+
+
+class Chapter(NamedTuple):
+    """A notebook as a part of the site or the booklet.
+
+    Attributes:
+        name: file name without ending.
+        title: its heading.
+        sections: all of its headings.
+        body: its cells as HTML.
+    """
+
+    name: str
+    title: str
+    sections: list[Section]
+    body: str
+
+    @property
+    def words(self) -> str:
+        """The title without its number."""
+        return self.title.partition(" · ")[2]
+
+    @property
+    def short(self) -> str:
+        """The title up to its colon or comma, for narrow places."""
+        return self.title.replace(",", ":").partition(":")[0]
+
+
+class Renderer(IPythonRenderer):
+    """Markdown to HTML, with formulas as MathML: every present browser sets it, without a script or a network."""
+
+    def block_math(self, body: str) -> str:
+        """A formula on lines of its own."""
+        return convert(body.replace("$$", "").replace("{aligned}", "{align*}"), display="block")
+
+    def inline_math(self, body: str) -> str:
+        """A formula within a line."""
+        return convert(body.strip("$"))
+
+
+def to_html(markdown: str) -> str:
+    """Markdown with formulas as HTML."""
+    return str(MarkdownWithMath(renderer=Renderer(escape=False, exclude_anchor_links=True)).render(markdown))
+
+
+def chapter(notebook: Path, figures: str = "figures") -> Chapter:
+    """One notebook as HTML, its figures as vectors.
+
+    Args:
+        notebook: the executed notebook.
+        figures: where the page finds the figures, as the beginning of an address.
+    """
+    exporter = HTMLExporter(
+        template_name="course",
+        extra_template_basedirs=[str(PAGES)],
+        filters={"markdown2html": to_html},
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+    )
+    soup = BeautifulSoup(exporter.from_filename(str(notebook))[0], "html.parser")
+    headings = sections(notebook)
+    for tag, section in zip(soup.select(".text_cell_render :is(h1, h2, h3)"), headings, strict=True):
+        tag["id"] = section.anchor
+    for image in soup.select("img[data-name]"):
+        if (FIGURES / f"{image['data-name']}.svg").exists():
+            image["src"] = f"{figures}/{image['data-name']}.svg"
+    return Chapter(notebook.stem, headings[0].title, headings, str(make_scrollable(soup)))
+
+
+def make_scrollable(soup: BeautifulSoup) -> BeautifulSoup:
+    """Let the keyboard scroll what may be wider than the page, and leave no table a header cell without words."""
+    for name, selector in WIDE.items():
+        for block in soup.select(selector):
+            about = {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": name}
+            block.wrap(soup.new_tag("div", attrs=about))
+    for cell in soup.select("th:empty"):
+        cell.name = "td"
+    return soup
+
+
+def front(chapters: Sequence[Chapter]) -> str:
+    """The first page: headline figure, results, contents."""
+    alt = (FIGURES / "graph_1.txt").read_text().strip()
+    page = TEMPLATES.get_template("front.html.j2")
+    text = page.render(chapters=chapters, picture="figures/graph_1.svg", alt=alt, results=to_html(results_table()))
+    return str(make_scrollable(BeautifulSoup(text, "html.parser")))
+
+
+def copy_assets(folder: Path) -> None:
+    """Put style, fonts and figures beside the pages."""
+    for kind in ("figures", "fonts"):
+        shutil.rmtree(folder / kind, ignore_errors=True)
+        (folder / kind).mkdir(parents=True)
+    shutil.copyfile(PAGES / "style.css", folder / "style.css")
+    for figure in sorted(FIGURES.glob("*.svg")):
+        shutil.copyfile(figure, folder / "figures" / figure.name)
+    for font in FONTS:
+        shutil.copyfile(Path(mpl.get_data_path(), "fonts", "ttf", f"{font}.ttf"), folder / "fonts" / f"{font}.ttf")
+
+
+def site(folder: Path = BUILD / "site") -> Path:
+    """Write all notebooks as one static site.
+
+    Returns:
+        The front page.
+    """
+    chapters = [chapter(path) for path in find_notebooks()]
+    page = TEMPLATES.get_template("page.html.j2")
+    copy_assets(folder)
+
+    def write(name: str, **content: Any) -> None:
+        text = page.render(name=name, chapters=chapters, **content)
+        (folder / f"{name}.html").write_text(text)
+
+    write("index", title="One sample at a time: an LSTM that keeps time", body=front(chapters), after=chapters[0])
+    for before, this, after in zip([None, *chapters], chapters, [*chapters[1:], None], strict=False):
+        body = this.body.replace(".ipynb", ".html")
+        write(this.name, title=this.title, body=body, sections=this.sections[1:], before=before, after=after)
+    return folder / "index.html"

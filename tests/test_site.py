@@ -1,0 +1,147 @@
+"""The rendered deliverable, judged in a real browser: site, booklet, student copy, figures."""
+
+import os
+import shutil
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pypdfium2
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from bs4 import BeautifulSoup
+from playwright.sync_api import sync_playwright
+from pypdf import PdfReader
+
+from lib.run.booklet import booklet
+from lib.run.contents import QUESTIONS, read_questions
+from lib.run.notebooks import find_notebooks
+from lib.run.publish import FIGURES
+from lib.run.render import site
+
+CHROMIUM = shutil.which("chromium")
+NAMES = ["index", *(path.stem for path in find_notebooks())]
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+WIDTHS = {"phone": (390, 844), "desktop": (1440, 1000)}
+
+needs_browser = pytest.mark.skipif(not CHROMIUM, reason="needs chromium")
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory) -> Path:
+    return site(tmp_path_factory.mktemp("site")).parent
+
+
+@pytest.fixture(scope="module")
+def soups(pages) -> dict[str, BeautifulSoup]:
+    return {name: BeautifulSoup((pages / f"{name}.html").read_text(), "html.parser") for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_link_and_anchor_leads_somewhere(pages, soups, name):
+    links = [str(link["href"]) for link in soups[name].select("a[href]")]
+    assert len(links) > 5
+    for link in links:
+        target, _, anchor = link.partition("#")
+        there = soups[Path(target).stem] if target else soups[name]
+        assert not target or (pages / target).exists(), link
+        if anchor:
+            assert there.find(id=unquote(anchor)), f"{link}: no such anchor"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pages_are_whole_and_light(pages, soups, name):
+    soup = soups[name]
+    weight = len((pages / f"{name}.html").read_bytes())
+    weight += sum((pages / str(i["src"])).stat().st_size for i in soup.select("img") if "figures/" in i["src"])
+    assert weight < 5_000_000
+    assert len(soup.select("h1")) == 1
+    assert all(len(str(image["alt"])) > 40 for image in soup.select(".picture img"))
+    assert all(str(image["src"]).endswith(".svg") for image in soup.select(".picture img")), "not as vectors"
+    assert "$" not in "".join(part.get_text() for part in soup.select(".text_cell_render, .output_markdown")), "raw TeX"
+    assert not soup.select("script[src], link[href^=http], img[src^=http], merror")
+
+
+def test_every_question_can_be_reached_from_the_index(soups):
+    links = [link.get_text() for link in soups["00_assignment"].select("main td a")]
+    for questions in read_questions().values():
+        for words in questions.values():
+            assert words in links, f"{QUESTIONS.name}: {words}"
+
+
+@needs_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", WIDTHS)
+@pytest.mark.parametrize("name", NAMES)
+def test_pages_in_the_browser(pages, browser, name, size, scheme):
+    width, height = WIDTHS[size]
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    page = context.new_page()
+    requests, errors = [], []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto((pages / f"{name}.html").as_uri())
+    page.evaluate("document.fonts.ready")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the window"
+    assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    assert page.evaluate("document.fonts.check('16px Stix')")
+    found = Axe().run(page, options={"preload": False, "runOnly": RULES}).response["violations"]
+    assert not [(v["id"], v["nodes"][0]["html"][:200]) for v in found]
+    outside = [url for url in requests if not url.startswith((pages.as_uri(), "data:"))]
+    assert not outside, "a request left the page"
+    assert not errors
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}-{size}-{scheme}.png", full_page=True)
+    context.close()
+
+
+@needs_browser
+def test_pages_are_read_with_the_keyboard(pages, browser):
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.goto((pages / "02_state_management.html").as_uri())
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the text"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    fold = page.locator("details.solution").first
+    fold.locator("summary").focus()
+    assert not fold.evaluate("e => e.open")
+    page.keyboard.press("Enter")
+    assert fold.evaluate("e => e.open")
+    page.locator("a[rel=next]").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/03_training.html")
+    page.close()
+
+
+@needs_browser
+def test_the_booklet_is_complete_and_nothing_is_clipped(tmp_path):
+    path = booklet(tmp_path / "booklet.pdf")
+    reader = PdfReader(path)
+    texts = [page.extract_text() for page in reader.pages]
+    assert 40 < len(texts) < 150
+    assert [text.split("\n", 1)[0] for text in texts] == [str(k + 1) for k in range(len(texts))], "page numbers"
+    assert "keeps time" in reader.metadata.title
+    for notebook in find_notebooks():
+        begins = f"{int(notebook.stem[:2])} · "
+        start = next(k for k, text in enumerate(texts, start=1) if text.startswith(f"{k}\n{begins}"))
+        line = next(line for line in texts[1].splitlines() if line.startswith(begins))
+        assert line.endswith(f" {start}"), f"{line}: is on page {start}"
+    assert "$" not in " ".join(texts).replace("$(", "")
+    assert len(reader.outline) > len(find_notebooks()), "bookmarks"
+    for number, page in enumerate(pypdfium2.PdfDocument(path), start=1):
+        ink = np.asarray(page.render(scale=0.7, grayscale=True).to_pil()) < 160
+        assert ink[:, : int(0.09 * ink.shape[1])].sum() == 0, f"page {number}: ink in the left margin"
+        assert ink[:, int(0.92 * ink.shape[1]) :].sum() == 0, f"page {number}: ink in the right margin"
+        assert ink.sum() > 100, f"page {number} is empty"
+    pictures = len(list(FIGURES.glob("*.svg")))
+    images = sum(len(page.images) for page in reader.pages)
+    assert images < pictures / 2, "figures should be vectors; images of states and recorded films are not"
