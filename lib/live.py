@@ -61,7 +61,8 @@ def live_stepper(model: StatefulLSTMExtractor, dataset: FrequencyDataset, name: 
         for text, i in dataset.spec.choices
     )
     return HTML(
-        f'<figure data-live="{name}" style="margin:0;max-width:620px;font:14px sans-serif;color:#111;background:#fff">'
+        f'<figure data-live="{name}" '
+        'style="margin:0;max-width:620px;font:14px sans-serif;color:#111;background:#fff;padding:8px">'
         f"<div>{buttons} <label>selector <select>{options}</select></label></div>"
         '<canvas width="580" height="180" role="img" style="max-width:100%" aria-label="Left: the last samples, input '
         'in grey, target in light blue, output in red. Right: the orbit of the hidden state."></canvas>'

@@ -6,12 +6,15 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import Field
 
-from lib.checkpoint import REFERENCE_CHECKPOINT
+from lib.checkpoint import REFERENCE_CHECKPOINT, load_checkpoint
+from lib.model import ModelConfig
 from lib.recipe import TrainingConfig
 from lib.settings import Settings
+from lib.signals import SignalSpec
 
 CHECKPOINT_NAME = "checkpoint.pt"
 FIRST_UNSEEN_SEED = 1000
@@ -28,6 +31,7 @@ class NotebookParameters(Settings):
         hidden_size: units of the LSTM.
         max_updates: updates of the training, at most; the last 350 of them anneal and settle.
         unseen_seeds: how many further noise seeds to test on.
+        phase_turns: width of the phase noise, in turns; 1 is the assignment's.
     """
 
     run_dir: str = ""
@@ -37,6 +41,7 @@ class NotebookParameters(Settings):
     hidden_size: int = Field(32, ge=1, le=512)
     max_updates: int = Field(3850, ge=350, le=1_000_000)
     unseen_seeds: int = Field(100, ge=2, le=10_000)
+    phase_turns: float = Field(1.0, ge=0, le=1)
 
     def model_post_init(self, _context: object) -> None:
         """Refuse noise seeds that have another use already."""
@@ -61,6 +66,11 @@ class NotebookParameters(Settings):
         return range(FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + self.unseen_seeds)
 
     @property
+    def spec(self) -> SignalSpec:
+        """The signals."""
+        return SignalSpec(phase_range=(0.0, 2 * np.pi * self.phase_turns))
+
+    @property
     def own_checkpoint(self) -> Path | None:
         """Where this run keeps its training; None without a run folder."""
         return Path(self.run_dir) / CHECKPOINT_NAME if self.run_dir else None
@@ -70,6 +80,14 @@ class NotebookParameters(Settings):
         """The run's own checkpoint if notebook 03 has written one, else the reference one."""
         own = self.own_checkpoint
         return own if own and own.exists() else REFERENCE_CHECKPOINT
+
+    @property
+    def published(self) -> bool:
+        """Whether the network in use was trained as the shipped ones: for others the notebooks' claims may not hold."""
+        content = load_checkpoint(self.checkpoint)
+        kinds = {"signal": SignalSpec(), "model": ModelConfig(), "training": TrainingConfig()}
+        as_shipped = all(content[kind] == settings.model_dump(mode="json") for kind, settings in kinds.items())
+        return self.checkpoint == REFERENCE_CHECKPOINT or (as_shipped and content["train_noise_seed"] == 1)
 
 
 def begin_notebook(**parameters: Any) -> NotebookParameters:

@@ -139,34 +139,41 @@ def picture_html(picture: Picture) -> str:
     return f'<img alt="{html.escape(" ".join(picture.alt.split()))}" src="data:image/png;base64,{data}">'
 
 
-FILM = """<figure style="margin:0" data-film="{name}">
+FILM = """<figure style="margin:0;color:#111;background:#fff;padding:8px" data-film="{name}">
 <div>{buttons}<label> {label} <input type="range" min="0" max="{last}" value="{start}" aria-label="{label}"></label>
-<output>{now} / {count}</output></div>
+<output>{now}</output></div>
 {frames}
 <script>(() => {{
   const film = [...document.querySelectorAll('[data-film="{name}"]')].pop();
   const frames = [...film.querySelectorAll("[data-frame]")];
-  const slider = film.querySelector("input"), count = film.querySelector("output");
+  const slider = film.querySelector("input"), now = film.querySelector("output");
   const go = n => {{
     slider.value = Math.max(0, Math.min(frames.length - 1, n));
     frames.forEach((frame, k) => frame.hidden = k !== +slider.value);
-    count.textContent = `${{+slider.value + 1}} / ${{frames.length}}`;
+    now.textContent = frames[+slider.value].dataset.frame;
   }};
   slider.addEventListener("input", () => go(+slider.value));
   film.querySelectorAll("button").forEach(b => b.addEventListener("click", () => go(+slider.value + +b.dataset.by)));
 }})()</script></figure>"""
 
 
-def film(frames: Sequence[str], name: str, label: str = "frame", start: int = 0) -> HTML:
+def film(
+    frames: Sequence[str], name: str, label: str = "frame", start: int = 0, names: Sequence[str] | None = None
+) -> HTML:
     """Frames of HTML that can be stepped through without a kernel and without a network.
 
     Args:
         frames: HTML of each frame.
         name: an identity within the page.
         label: what the slider steps through.
-        start: index of the frame to show first, also in print.
+        start: index of the frame to show first.
+        names: what to call each frame; by default they are counted.
     """
-    shown = "".join(f"<div data-frame{'' if k == start else ' hidden'}>{frame}</div>" for k, frame in enumerate(frames))
+    names = names or [f"{k} / {len(frames)}" for k in range(1, len(frames) + 1)]
+    shown = "".join(
+        f'<div data-frame="{html.escape(names[k])}"{"" if k == start else " hidden"}>{frame}</div>'
+        for k, frame in enumerate(frames)
+    )
     buttons = '<button type="button" data-by="-1">Back</button> <button type="button" data-by="1">Forward</button>'
-    place = {"start": start, "now": start + 1, "last": len(frames) - 1, "count": len(frames)}
+    place = {"start": start, "now": names[start], "last": len(frames) - 1}
     return HTML(FILM.format(name=name, buttons=buttons, label=label, frames=shown, **place))

@@ -145,13 +145,22 @@ def seed_strips(results: Mapping[str, Mapping[str, Array]]) -> Picture:
     return Picture(figure, f"MSE on training, test and unseen noise. {'; '.join(texts)}.")
 
 
-def intervention(spec: SignalSpec, output: Array, target: Array, name: str) -> Picture:
-    """Output and target, each (samples,), of an experiment, with the MSE of its last quarter."""
+def intervention(
+    spec: SignalSpec, output: Array, target: Array, name: str, events: Mapping[str, int] | None = None
+) -> Picture:
+    """Output and target, each (samples,), of an experiment, with the MSE of its last quarter.
+
+    ``events`` names samples to mark by a line; sample 0 means that there was no such event.
+    """
     time = np.arange(len(output)) / spec.sample_rate
     quarter = len(output) // 4
     mse = float(np.mean((output[-quarter:] - target[-quarter:]) ** 2))
     figure, axes = panels(height=2.6)
     axes.plot(time, target, color=BLUE, linewidth=4, alpha=0.45, linestyle="-", label="target")
     axes.plot(time, output, color=RED, linewidth=1.3, linestyle="-", label="output")
+    happened = {event: sample / spec.sample_rate for event, sample in (events or {}).items() if sample}
+    for moment in happened.values():
+        axes.axvline(moment, color="black", linestyle=":")
+    name = ", ".join([name, *(f"{event} at {moment:g} s" for event, moment in happened.items())])
     label(axes, "time (s)", "amplitude (no unit)", f"{name}: MSE of the last quarter {mse:.1e}", legend=True)
     return Picture(figure, f"{name}: output and target over time; over the last quarter the MSE is {mse:.1e}.")

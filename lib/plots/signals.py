@@ -107,7 +107,7 @@ def explore(phase_turns: float = 1.0, amplitude_spread: float = 0.2, noise_seed:
     waveform.plot(spec.time[:1000], mixed[:1000], color=GREY, linewidth=0.6, linestyle="-")
     label(waveform, "time (s)", "S (no unit)", "mixture")
     spectrum.plot(*amplitude_spectrum(mixed, spec.sample_rate), color=BLUE, linewidth=1)
-    spectrum.set_xlim(0, 10)
+    spectrum.set(xlim=(0, 10), ylim=(0, 0.27))  # the pure mixture has lines of a quarter
     label(spectrum, "frequency (Hz)", "amplitude (no unit)", "spectrum of S")
     lags.plot(np.arange(1, 1001) / spec.sample_rate, autocorrelation(mixed, 1000)[1:], color=BLUE, linewidth=0.7)
     lags.set_ylim(-1, 1)

@@ -93,7 +93,9 @@ def orbits(spec: SignalSpec, states: Mapping[str, Tensor], lanes: Sequence[int])
             axis.plot(path[:, 0], path[:, 1], color=BLUE, linestyle="-", linewidth=0.8)
             axis.plot(*path[0], color=RED, marker="o", markersize=6, linestyle="none")
             title = f"{name}, {spec.frequencies[lane]:g} Hz"
+            axis.locator_params(nbins=3)
             label(axis, "direction 1", "direction 2" if lane == lanes[0] else "", title)
+    figure.legend([axis.get_lines()[1]], ["start"], loc="outside upper right", frameon=False, fontsize="small")
     return Picture(
         figure,
         "Paths of the hidden state in its two leading directions, each starting at a dot. "
@@ -115,7 +117,8 @@ def gradient_reaches(reaches: Mapping[str, Array]) -> Picture:
     figure, axes = panels(height=2.6)
     for (name, norms), style in zip(reaches.items(), cycle(("-", "--", ":")), strict=False):
         back = np.arange(-len(norms), 0)
-        axes.plot(back[norms > 0], norms[norms > 0], linestyle=style, linewidth=2, label=name)
+        words = name if norms.any() else f"{name}: 0 everywhere"
+        axes.plot(back[norms > 0], norms[norms > 0], linestyle=style, linewidth=2, label=words)
     axes.set_yscale("log")
     first = next(iter(reaches.values()))
     axes.set_xlim(-len(first) - 5, 5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 
@@ -63,14 +64,16 @@ def dots(values: Mapping[str, float], quantity: str, reference: float | None = N
     names = list(values)
     rows = range(len(names))
     axes.plot(list(values.values()), rows, color=BLUE, marker="o", markersize=7, linestyle="none")
+    text: Any = {"textcoords": "offset points", "va": "center", "fontsize": "small"}
+    text["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
     for row, value in zip(rows, values.values(), strict=True):
-        axes.annotate(f"{value:.1e}", (value, row), (10, 0), textcoords="offset points", va="center", fontsize="small")
+        axes.annotate(f"{value:.1e}", (value, row), (10, 0), **text)
     low, high = min(values.values()), max(values.values())
     axes.set(xscale="log", yticks=rows, yticklabels=names)
     axes.set_xlim(10 ** np.floor(np.log10(low)), 10 ** np.ceil(np.log10(high) + 0.2))
     axes.invert_yaxis()
     axes.margins(y=0.08)
     if reference:
-        axes.axvline(reference, color=RED, linestyle="--", linewidth=1, zorder=0)
-    label(axes, f"{quantity} (no unit)", "")
+        axes.axvline(reference, color=RED, linestyle="--", linewidth=1, zorder=0, label="as shipped")
+    label(axes, f"{quantity} (no unit)", "", legend=bool(reference))
     return Picture(figure, f"{quantity}: " + "; ".join(f"{name} {value:.1e}" for name, value in values.items()) + ".")

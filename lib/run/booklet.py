@@ -33,14 +33,14 @@ def booklet(path: Path = BUILD / "booklet.pdf") -> Path:
     chapters = [chapter(notebook) for notebook in find_notebooks()]
     ids = {section: f"{part.name}-{k}" for part in chapters for k, section in enumerate(part.sections)}
     places = {section.link: ids[section] for section in ids}
-    chapters = [part._replace(body=_joined(part, ids, places)) for part in chapters]
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         copy_assets(Path(folder))
         source, printed = Path(folder, "booklet.html"), Path(folder, "booklet.pdf")
         pages: dict[str, int] = {}
         for _ in range(2):
-            content = {"chapters": chapters, "front": front(chapters), "ids": ids, "pages": pages}
+            joined = [part._replace(body=_joined(part, ids, places, pages)) for part in chapters]
+            content = {"chapters": joined, "front": front(chapters), "ids": ids, "pages": pages}
             source.write_text(TEMPLATES.get_template("booklet.html.j2").render(**content))
             _print(source, printed)
             reader = PdfReader(printed)
@@ -53,13 +53,15 @@ def booklet(path: Path = BUILD / "booklet.pdf") -> Path:
     return path
 
 
-def _joined(part: Chapter, ids: dict[Section, str], places: dict[str, str]) -> str:
-    """A chapter's body with identities that are unique in the booklet, links that stay inside, solutions unfolded."""
+def _joined(part: Chapter, ids: dict[Section, str], places: dict[str, str], pages: dict[str, int]) -> str:
+    """A chapter's body with unique identities, links that stay inside and say their page, and solutions unfolded."""
     soup = BeautifulSoup(part.body, "html.parser")
     for tag, section in zip(soup.select(".text_cell_render :is(h1, h2, h3)"), part.sections, strict=True):
         tag["id"] = ids[section]
     for link in soup.select("a[href*='.ipynb']"):
-        link["href"] = f"#{places[str(link['href'])]}"
+        target = places[str(link["href"])]
+        link["href"] = f"#{target}"
+        link.append(f" (p. {pages.get(target, 0)})")
     for fold in soup.select("details.solution"):
         fold["open"] = ""
     return str(soup)

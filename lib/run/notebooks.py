@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import logging
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,10 @@ class NotebookFailedError(RuntimeError):
 
 
 def find_notebooks(names: Sequence[str] = ()) -> list[Path]:
-    """The numbered notebooks in their order; ``names`` picks some by number (``03``) or name.
+    """The numbered notebooks in their order.
+
+    Args:
+        names: which: a number (``03``), a name, or the path of any other notebook; empty means all numbered ones.
 
     Raises:
         SettingsError: a name fits no notebook; the message lists all.
@@ -38,9 +42,12 @@ def find_notebooks(names: Sequence[str] = ()) -> list[Path]:
         return everything
     chosen = []
     for name in names:
-        found = [path for path in everything if path.stem == name or path.stem.split("_")[0] == name]
+        found = [path for path in everything if name in (path.stem, path.stem.split("_")[0])]
+        if not found and name.endswith(".ipynb") and Path(name).is_file():
+            found = [Path(name).resolve()]
         if not found:
-            raise SettingsError(f"notebook = {name!r}: must be one of {', '.join(path.stem for path in everything)}")
+            known = ", ".join(path.stem for path in everything)
+            raise SettingsError(f"notebook = {name!r}: must be one of {known}, or the path of an .ipynb file")
         chosen += found
     return sorted(set(chosen))
 
@@ -70,11 +77,21 @@ def check_parameters(notebooks: Sequence[Path], given: dict[str, Any]) -> None:
                 f"{', '.join(path.stem for path in notebooks)}: {', '.join(sorted(permitted))}"
             )
     for notebook in notebooks:
-        NotebookParameters(**{name: given.get(name, default) for name, default in parameters_of(notebook).items()})
+        values = {name: given.get(name, default) for name, default in parameters_of(notebook).items()}
+        for name, default in parameters_of(notebook).items():
+            if name not in NotebookParameters.model_fields and type(values[name]) is not type(default):
+                raise SettingsError(f"{name} = {values[name]!r}: must be of type {type(default).__name__}")
+        NotebookParameters(**{name: values[name] for name in values if name in NotebookParameters.model_fields})
 
 
-def execute(notebook: Path, folder: Path, given: dict[str, Any]) -> Path:
+def execute(notebook: Path, folder: Path, given: dict[str, Any], **options: Any) -> Path:
     """Execute one notebook into ``folder``; the executed file appears there only when it is complete.
+
+    Args:
+        notebook: what to execute.
+        folder: where everything goes, made if need be.
+        given: parameters; the notebook takes those that it declares.
+        **options: for papermill and its client, in place of the defaults.
 
     Returns:
         The executed notebook.
@@ -87,16 +104,10 @@ def execute(notebook: Path, folder: Path, given: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     output, partial = folder / notebook.name, folder / f"{notebook.stem}.failed.ipynb"
     os.environ["MPLBACKEND"] = "agg"  # figures reach the page through lib.figures.show alone
+    settings = {"cwd": str(notebook.parent), "execution_timeout": CELL_TIMEOUT, "kernel_name": "python3"}
+    settings |= {"extra_arguments": ["--IPKernelApp.log_level=40"]} | options  # errors only
     try:
-        papermill.execute_notebook(
-            str(notebook),
-            str(partial),
-            parameters=values,
-            cwd=str(NOTEBOOKS),
-            kernel_name="python3",
-            execution_timeout=CELL_TIMEOUT,
-            log_output=False,
-        )
+        papermill.execute_notebook(str(notebook), str(partial), parameters=values, log_output=False, **settings)
     except Exception as error:
         log.exception("%s failed", notebook.stem)
         raise NotebookFailedError(f"{notebook.stem} failed, see {partial}: {error}") from error
@@ -105,6 +116,18 @@ def execute(notebook: Path, folder: Path, given: dict[str, Any]) -> Path:
         raise NotebookFailedError(f"{notebook.stem} did not run to its end, see {partial}")
     os.replace(partial, output)
     return output
+
+
+def check_name(name: str) -> None:
+    """Refuse a name of a run that could lead out of its folder.
+
+    Raises:
+        SettingsError: it holds other characters than letters, digits, ``.``, ``_`` and ``-``, or begins with a dot.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", name):
+        raise SettingsError(
+            f"name = {name!r}: must consist of at most 100 letters, digits, '.', '_' and '-', not starting with '.'"
+        )
 
 
 def run(name: str, given: dict[str, Any], names: Sequence[str] = ()) -> Path:
@@ -122,10 +145,7 @@ def run(name: str, given: dict[str, Any], names: Sequence[str] = ()) -> Path:
         SettingsError: a name or a parameter is not permitted; nothing has been started then.
         NotebookFailedError: a notebook did not run to its end.
     """
-    if not name or name.startswith(".") or not all(c.isalnum() or c in "._-" for c in name):
-        raise SettingsError(
-            f"name = {name!r}: must consist of letters, digits, '.', '_' and '-', not starting with '.'"
-        )
+    check_name(name)
     notebooks = find_notebooks(names)
     check_parameters(notebooks, given)
     folder = RUNS / name

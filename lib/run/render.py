@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +16,7 @@ from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+from lib.checkpoint import write_atomically
 from lib.run.contents import Section, sections
 from lib.run.notebooks import ROOT, find_notebooks
 from lib.run.publish import FIGURES, results_table
@@ -21,8 +24,9 @@ from lib.run.publish import FIGURES, results_table
 PAGES = Path(__file__).with_name("pages")
 BUILD = ROOT / "build"
 FONTS = ("STIXGeneral", "STIXGeneralItalic", "STIXGeneralBol", "STIXGeneralBolIta", "DejaVuSansMono")
-WIDE = {"Table": "table", "Code": ".input_area pre", "Output": ".output pre"}
+WIDE = {"Table": "table", "Code": ".input_area pre, .output_markdown pre", "Output": ".output_text pre"}
 WIDE |= {"Formula": "math[display=block]", "Figure": ".picture img"}
+POWER = re.compile(r"\d[\d.]*e-\d+")
 TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGES), trim_blocks=True)
 
 
@@ -69,13 +73,8 @@ def to_html(markdown: str) -> str:
     return str(MarkdownWithMath(renderer=Renderer(escape=False, exclude_anchor_links=True)).render(markdown))
 
 
-def chapter(notebook: Path, figures: str = "figures") -> Chapter:
-    """One notebook as HTML, its figures as vectors.
-
-    Args:
-        notebook: the executed notebook.
-        figures: where the page finds the figures, as the beginning of an address.
-    """
+def chapter(notebook: Path) -> Chapter:
+    """One executed notebook as HTML; its figures are vectors in a folder beside the page."""
     exporter = HTMLExporter(
         template_name="course",
         extra_template_basedirs=[str(PAGES)],
@@ -89,8 +88,17 @@ def chapter(notebook: Path, figures: str = "figures") -> Chapter:
         tag["id"] = section.anchor
     for image in soup.select("img[data-name]"):
         if (FIGURES / f"{image['data-name']}.svg").exists():
-            image["src"] = f"{figures}/{image['data-name']}.svg"
+            image["src"] = f"figures/{image['data-name']}.svg"
     return Chapter(notebook.stem, headings[0].title, headings, str(make_scrollable(soup)))
+
+
+def single_page(notebook: Path, target: Path) -> Path:
+    """One executed notebook as a page of its own, in one file: style and figures inside, fonts those of the reader."""
+    style = "\n".join(line for line in (PAGES / "style.css").read_text().splitlines() if "@font-face" not in line)
+    part = chapter(notebook)
+    page = TEMPLATES.get_template("single.html.j2").render(title=part.title, body=part.body, style=style)
+    write_atomically(target, page.encode())
+    return target
 
 
 def make_scrollable(soup: BeautifulSoup) -> BeautifulSoup:
@@ -101,6 +109,11 @@ def make_scrollable(soup: BeautifulSoup) -> BeautifulSoup:
             block.wrap(soup.new_tag("div", attrs=about))
     for cell in soup.select("th:empty"):
         cell.name = "td"
+    for text in soup.find_all(string=POWER):
+        if text.find_parent("td"):  # a number in a narrow column must not be broken at its minus sign
+            text.replace_with(
+                BeautifulSoup(POWER.sub(r'<span class="number">\g<0></span>', escape(text)), "html.parser")
+            )
     return soup
 
 

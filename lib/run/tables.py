@@ -1,0 +1,84 @@
+"""What came out of a batch: one table of all runs, and a notebook that shows distributions and worst cases."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from lib.checkpoint import load_model, write_atomically
+from lib.evaluation import mse_by_noise_seed, read_metrics
+from lib.run.batch import read_status
+from lib.run.notebooks import execute
+from lib.run.plan import Run
+from lib.run.render import PAGES, single_page
+from lib.settings import SettingsError
+from lib.signals import SignalSpec
+
+LANES = 100  # noise seeds in one call
+SUMMARY = PAGES / "summary.ipynb"
+
+
+def numbers_in(values: dict[str, Any], prefix: str) -> dict[str, float]:
+    """The single numbers in nested results, by their path: ``{"04_evaluation.test.overall.mse": …}``."""
+    found: dict[str, float] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found |= numbers_in(value, f"{prefix}.{name}")
+        elif isinstance(value, (int, float)):
+            found[f"{prefix}.{name}"] = float(value)
+    return found
+
+
+def table_of(runs: Sequence[Run]) -> pd.DataFrame:
+    """A row per run: folder, state, seconds, error, parameters, and every single number of its metrics."""
+    rows = []
+    for run in runs:
+        status = read_status(run)
+        row: dict[str, Any] = {"folder": run.folder.name, "state": status["state"]}
+        row |= {"seconds": status.get("seconds"), "error": status.get("error", "")}
+        row |= run.parameters
+        for path in sorted((run.folder / "metrics").glob("*.json")) * (status["state"] == "finished"):
+            row |= numbers_in(read_metrics(path)["results"], path.stem)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def table_of_seeds(checkpoint: Path | None, noise_seeds: Sequence[Any]) -> pd.DataFrame:
+    """The MSE of one network on many noise seeds, which run side by side as lanes; no notebook is needed for that.
+
+    Raises:
+        SettingsError: a noise seed is not a whole number from 0 up.
+    """
+    for seed in noise_seeds:
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+            raise SettingsError(f"noise_seeds = {seed!r}: must be whole numbers from 0 up to {2**32 - 1}")
+    torch.set_num_threads(1)
+    model, spec = load_model(checkpoint), SignalSpec()
+    parts = [noise_seeds[first : first + LANES] for first in range(0, len(noise_seeds), LANES)]
+    errors = [mse_by_noise_seed(model, spec, part) for part in tqdm(parts, unit=f"{LANES} seeds")]
+    return pd.DataFrame({"noise_seed": noise_seeds, "mse": np.concatenate(errors)})
+
+
+def write_table(table: pd.DataFrame, stem: Path) -> None:
+    """Write a table as ``stem.csv`` and ``stem.parquet``, each whole or not at all."""
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    write_atomically(stem.with_suffix(".parquet"), buffer.getvalue())
+    write_atomically(stem.with_suffix(".csv"), table.to_csv(index=False).encode())
+
+
+def summarize(folder: Path, parameters: Sequence[str]) -> Path:
+    """Execute the summary notebook on ``folder/runs.parquet`` and render it.
+
+    Returns:
+        The page, ``folder/summary.html``.
+    """
+    given = {"table": str(folder / "runs.parquet"), "parameters": ",".join(parameters)}
+    return single_page(execute(SUMMARY, folder, given, progress_bar=False), folder / "summary.html")

@@ -1,0 +1,396 @@
+"""Batches, with faults injected: nothing is lost, nothing is done twice, nothing passes for what it is not."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import psutil
+import pytest
+
+from lib import SettingsError
+from lib.__main__ import main
+from lib.run import batch, notebooks, plan
+from lib.run.tables import table_of_seeds
+
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+PARAMETERS = """
+run_dir: str = ""  # folder of the run
+weight_seed: int = 0  # what to do
+label: str = "none"  # any text
+"""
+BODY = """
+import json, os, pathlib, time
+folder = pathlib.Path(run_dir)
+with open({log!r}, "a") as log:
+    print(weight_seed, file=log)
+{act}
+(folder / "metrics").mkdir(exist_ok=True)
+content = {{"parameters": {{}}, "versions": {{}}, "results": {{"error_mse": weight_seed / 7, "label": label}}}}
+(folder / "metrics" / "01_result.json").write_text(json.dumps(content))
+"""
+
+
+class Bench:
+    """A notebook, a folder for its batches, and a log of all executions."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.log, self.notebook = folder, folder / "executions.txt", folder / "work.ipynb"
+
+    def write(self, act: str = "") -> None:
+        cells = [
+            nbformat.v4.new_code_cell(PARAMETERS.strip(), metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_code_cell(BODY.format(log=str(self.log), act=act).strip()),
+        ]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), self.notebook)
+
+    def command(self, *options: str, name: str = "b", into: Path | None = None) -> list[str]:
+        where = ["--into", str(into or self.folder), "--name", name]
+        return [sys.executable, "-m", "lib", "batch", str(self.notebook), *where, *options]
+
+    def run(self, *options: str, **where) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            self.command(*options, **where), cwd=notebooks.ROOT, capture_output=True, text=True, timeout=240
+        )
+
+    def start(self, *options: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            self.command(*options), cwd=notebooks.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def table(self, name: str = "b", into: Path | None = None) -> pd.DataFrame:
+        return pd.read_parquet((into or self.folder) / name / "runs.parquet").set_index("weight_seed").sort_index()
+
+    def executions(self) -> list[int]:
+        return [int(line) for line in self.log.read_text().split()] if self.log.exists() else []
+
+    def wait_for(self, state: str, count: int = 1) -> None:
+        end = time.monotonic() + 90
+        while time.monotonic() < end:
+            texts = [path.read_text() for path in self.folder.glob("b/*/status.json")]
+            if sum(f'"state": "{state}"' in text for text in texts) >= count:
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"no {count} runs are {state}")
+
+
+@pytest.fixture
+def bench(tmp_path) -> Bench:
+    bench = Bench(tmp_path)
+    bench.write()
+    return bench
+
+
+def test_a_batch_and_what_is_skipped_or_done_again(bench):
+    first = bench.run("-p", "weight_seed", "0,1,2", "--workers", "2")
+    assert first.returncode == 0, first.stderr
+    assert "3 of 3 runs finished, 0 failed" in first.stdout
+    assert re.search(r"dashboard: http://\S+:\d+/status", first.stdout)
+    table = bench.table()
+    assert list(table.index) == [0, 1, 2]
+    assert list(table["01_result.error_mse"] * 7) == [0, 1, 2]
+    assert (bench.folder / "b/runs.csv").read_text().count("finished") == 3
+    page = (bench.folder / "b/summary.html").read_text()
+    assert "3 runs" in page
+    assert "error_mse" in page
+    folder = bench.folder / "b" / table.loc[1, "folder"]
+    assert {"work.ipynb", "metrics", "status.json"} <= {path.name for path in folder.iterdir()}
+    assert not list((bench.folder / "b").rglob("*.failed.ipynb"))
+
+    assert bench.run("-p", "weight_seed", "0..3").returncode == 0
+    assert sorted(bench.executions()) == [0, 1, 2, 3], "finished runs are skipped, a new one is done"
+    (folder / "metrics/01_result.json").write_text('{"parameters": {}, "resu')
+    assert bench.run("-p", "weight_seed", "0..3").returncode == 0
+    assert sorted(bench.executions()) == [0, 1, 1, 2, 3], "a truncated metrics file means that the run is done again"
+    bench.write("'another source'")
+    assert bench.run("-p", "weight_seed", "1").returncode == 0
+    assert bench.executions()[-1] == 1, "a changed notebook is executed again"
+    assert len(bench.executions()) == 6
+
+
+def test_faults_inside_a_notebook_stay_with_their_run(bench):
+    acts = {
+        1: "raise RuntimeError('boom')",
+        2: "time.sleep(1000)",
+        3: "[print('x' * 1_000_000) for _ in range(100)]",
+        4: "os._exit(9)",
+        5: "(folder / 'checkpoint.pt').exists() or (folder / 'checkpoint.pt').write_bytes(b'damaged')",
+    }
+    bench.write("\n".join(f"if weight_seed == {seed}: {act}" for seed, act in acts.items()))
+    ended = bench.run("-p", "weight_seed", "0..6", "--timeout", "25", "--workers", "2")
+    assert ended.returncode == 1
+    assert "4 of 7 runs finished, 3 failed" in ended.stdout
+    table = bench.table()
+    assert list(table["state"]) == ["finished", "failed", "failed", "finished", "failed", "finished", "finished"]
+    assert "RuntimeError: boom" in table.loc[1, "error"]
+    assert table.loc[2, "error"] == "ended by its time limit of 25 s"
+    assert "died" in table.loc[4, "error"].lower()
+    for seed in (1, 2, 4):
+        folder = bench.folder / "b" / table.loc[seed, "folder"]
+        assert (folder / "work.failed.ipynb").exists(), "the partial notebook is kept"
+        assert not (folder / "work.ipynb").exists()
+    printed = bench.folder / "b" / table.loc[3, "folder"] / "work.ipynb"
+    assert printed.stat().st_size < 1_000_000
+    assert "more characters left out" in printed.read_text()
+    bench.log.unlink()
+    bench.run("-p", "weight_seed", "0..6", "--timeout", "5")
+    assert sorted(bench.executions()) == [1, 2, 4], "only what failed is tried again"
+
+
+def test_a_killed_worker_costs_nothing(bench):
+    bench.write("time.sleep(3)")
+    process = bench.start("-p", "weight_seed", "0..3", "--workers", "2")
+    bench.wait_for("running", 2)
+    workers = [child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())]
+    assert len(workers) == 2
+    workers[0].send_signal(signal.SIGKILL)
+    assert process.wait(timeout=120) == 0
+    assert list(bench.table()["state"]) == ["finished"] * 4
+
+
+def test_a_killed_batch_goes_on_and_ends_as_an_unkilled_one(bench):
+    bench.write("time.sleep(1)")
+    options = ("-p", "weight_seed", "0..5", "--workers", "2")
+    process = bench.start(*options)
+    bench.wait_for("finished", 2)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not psutil.wait_procs(children, timeout=20)[1], "workers and kernels must end with the batch"
+    before = [json.loads(path.read_text()) for path in bench.folder.glob("b/*/status.json")]
+    finished = {status["parameters"]["weight_seed"] for status in before if status["state"] == "finished"}
+    count = len(bench.executions())
+    assert bench.run(*options).returncode == 0
+    again = set(bench.executions()[count:])
+    assert again == set(range(6)) - finished, "finished runs are not repeated, all others are"
+    assert bench.run(*options, name="unkilled").returncode == 0
+    pd.testing.assert_frame_equal(
+        bench.table().drop(columns="seconds"), bench.table("unkilled").drop(columns="seconds")
+    )
+
+
+def test_control_c_stops_cleanly_and_says_how_to_go_on(bench):
+    bench.write("time.sleep(2)")
+    process = bench.start("-p", "weight_seed", "0..9", "--workers", "2")
+    bench.wait_for("finished")
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "the same command goes on from here" in said
+    assert "Traceback" not in said
+    states = list(bench.table()["state"])
+    assert "finished" in states
+    assert len(states) == 10
+    bench.write("time.sleep(2)")
+    assert bench.run("-p", "weight_seed", "0..3").returncode == 0
+
+
+def test_a_second_batch_in_one_folder_is_refused(bench):
+    bench.write("time.sleep(4)")
+    process = bench.start("-p", "weight_seed", "0", "--workers", "1")
+    bench.wait_for("running")
+    second = bench.run("-p", "weight_seed", "1")
+    assert second.returncode == 2
+    assert "name = 'b': another batch is at work in this folder" in second.stderr
+    assert process.wait(timeout=60) == 0
+    assert bench.executions() == [0]
+
+
+def test_a_full_disk_loses_nothing(bench, tmp_path):
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        bench.write("(folder / 'data').write_bytes(os.urandom(700_000))")
+        options = ("-p", "weight_seed", "0..5", "--workers", "1")
+        full = bench.run(*options, into=place)
+        assert full.returncode != 0
+        assert "Traceback" not in full.stdout
+        done = {json.loads(path.read_text())["parameters"]["weight_seed"] for path in _finished(place)}
+        assert 1 <= len(done) < 6
+        assert not [path for path in place.rglob(".*.*") if path.name != ".lock"], "half-written files"
+        subprocess.run(["mount", "-o", "remount,size=60m", str(place)], check=True)
+        count = len(bench.executions())
+        again = bench.run(*options, into=place)
+        assert again.returncode == 0, again.stderr
+        assert set(bench.executions()[count:]) == set(range(6)) - done
+        assert list(bench.table(into=place)["state"]) == ["finished"] * 6
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def _finished(place: Path) -> list[Path]:
+    return [path for path in place.glob("b/*/status.json") if '"state": "finished"' in path.read_text()]
+
+
+def test_an_existing_cluster_is_used(bench, tmp_path):
+    """A scheduler and two workers, started as separate processes."""
+    where = tmp_path / "scheduler.json"
+    dask = Path(sys.executable).with_name("dask")
+    options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    scheduler = [dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address", ":0"]
+    worker = [dask, "worker", "--scheduler-file", where, "--nthreads", "1", "--no-dashboard"]
+    servers = [subprocess.Popen([*scheduler, "--scheduler-file", where], **options)]
+    servers += [subprocess.Popen(worker, **options) for _ in range(2)]
+    try:
+        end = time.monotonic() + 60
+        while not where.exists() and time.monotonic() < end:
+            time.sleep(0.1)
+        time.sleep(0.5)
+        address = json.loads(where.read_text())["address"]
+        bench.write("time.sleep(1)")
+        ended = bench.run("-p", "weight_seed", "0..3", "--scheduler", address)
+        assert ended.returncode == 0, ended.stderr
+        assert list(bench.table()["state"]) == ["finished"] * 4
+    finally:
+        for server in servers:
+            server.terminate()
+        for server in servers:
+            server.wait(timeout=30)
+
+
+def test_odd_characters_stay_inside_the_run_folder(bench, tmp_path):
+    odd = ["../../../escape", "$(touch made); rm -rf .", "quote \" and '", "line\nbreak\t", "/etc/passwd", "..", "ünï"]
+    file = tmp_path / "odd.yml"
+    file.write_text(json.dumps({"runs": [{"label": text, "weight_seed": k} for k, text in enumerate(odd)]}))
+    before = {path.name for path in tmp_path.iterdir()}
+    ended = bench.run("-f", str(file), "--workers", "2")
+    assert ended.returncode == 0, ended.stderr
+    table = bench.table()
+    assert list(table["label"]) == odd
+    folders = [path for path in (tmp_path / "b").iterdir() if path.is_dir() and path.name != "figures"]
+    assert len(folders) == len(odd)
+    assert {path.name for path in tmp_path.iterdir()} == before | {"b", "executions.txt"}
+    assert not list(notebooks.ROOT.glob("made"))
+
+
+GOOD = ["03", "-p", "weight_seed", "0"]
+BAD = {  # options after `batch`, and what the message must name
+    "unknown name": (["03", "-p", "wieght_seed", "0"], "unknown parameter 'wieght_seed'"),
+    "of another notebook": (["01", "-p", "weight_seed", "0"], "unknown parameter 'weight_seed'"),
+    "managed by the runner": (["03", "-p", "run_dir", "here"], "unknown parameter 'run_dir'"),
+    "text for a number": (["03", "-p", "weight_seed", "many"], "weight_seed = 'many'"),
+    "fraction for a whole number": (["03", "-p", "hidden_size", "3.5"], "hidden_size = 3.5"),
+    "truth for a number": (["03", "-p", "weight_seed", "true"], "weight_seed = True"),
+    "negative": (["03", "-p", "weight_seed", "-1"], "weight_seed = -1"),
+    "too large a seed": (["03", "-p", "weight_seed", "4294967296"], "weight_seed = 4294967296"),
+    "too small": (["03", "-p", "hidden_size", "0"], "hidden_size = 0"),
+    "too large": (["03", "-p", "hidden_size", "513"], "hidden_size = 513"),
+    "too few updates": (["03", "-p", "max_updates", "10"], "max_updates = 10"),
+    "one bad among good": (["03", "-p", "hidden_size", "16,32,9999"], "hidden_size = 9999"),
+    "not a number": (["03", "-p", "phase_turns", ".nan"], "phase_turns = nan"),
+    "infinite": (["03", "-p", "phase_turns", ".inf"], "phase_turns = inf"),
+    "out of range": (["03", "-p", "phase_turns", "1.5"], "phase_turns = 1.5"),
+    "a date": (["03", "-p", "weight_seed", "2026-01-01"], "weight_seed = datetime.date"),
+    "a mapping": (["03", "-p", "weight_seed", "{a: 1}"], "weight_seed = {'a': 1}"),
+    "nothing": (["03", "-p", "weight_seed", ""], "weight_seed = ''"),
+    "a hole": (["03", "-p", "weight_seed", "1,,2"], "weight_seed = '1,,2'"),
+    "backwards": (["03", "-p", "weight_seed", "9..0"], "weight_seed = 9..0"),
+    "too long a range": (["03", "-p", "weight_seed", "0..100000"], "weight_seed = 0..100000"),
+    "too many combinations": (["03", "-p", "weight_seed", "0..999", "-p", "train_noise_seed", "1000..1999"], "grid = "),
+    "broken YAML": (["03", "-p", "weight_seed", "[1"], "weight_seed = '[1'"),
+    "given twice": (["03", "-p", "weight_seed", "0", "-p", "weight_seed", "1"], "weight_seed = '1'"),
+    "equal seeds": (["04", "-p", "train_noise_seed", "5", "-p", "test_noise_seed", "5"], "test_noise_seed = 5"),
+    "a validation seed": (["03", "-p", "train_noise_seed", "101"], "train_noise_seed = 101"),
+    "an unseen seed": (["05", "-p", "test_noise_seed", "1003"], "test_noise_seed = 1003"),
+    "unknown notebook": (["09"], "notebook = '09'"),
+    "a notebook that is not there": (["missing.ipynb"], "notebook = 'missing.ipynb'"),
+    "a name that climbs": ([*GOOD, "--name", "../up"], "name = '../up'"),
+    "a hidden name": ([*GOOD, "--name", ".hidden"], "name = '.hidden'"),
+    "no workers": ([*GOOD, "--workers", "0"], "workers = 0"),
+    "no time": ([*GOOD, "--timeout", "0"], "timeout = 0"),
+    "time that is no number": ([*GOOD, "--timeout", "nan"], "timeout = nan"),
+    "no such file": ([*GOOD, "-f", "missing.yml"], "file = missing.yml"),
+    "nobody there": ([*GOOD, "--scheduler", "tcp://127.0.0.1:1"], "scheduler = 'tcp://127.0.0.1:1'"),
+    "not an address": ([*GOOD, "--scheduler", "gopher://x:1"], "scheduler = 'gopher://x:1'"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_parameters_are_refused_by_name(kind, tmp_path, monkeypatch, capsys):
+    options, message = BAD[kind]
+    monkeypatch.setattr(sys, "argv", ["lib", "batch", *options, "--into", str(tmp_path / "runs")])
+    monkeypatch.setattr(batch, "execute_run", lambda *_: pytest.fail("a run was started"))
+    assert main() == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert re.search("must|should|permitted|already|cannot|no Dask", error), "it must say what is allowed"
+    assert "Traceback" not in error
+    assert not list(tmp_path.rglob("*.ipynb"))
+
+
+FILES = {
+    "not YAML": ("{", "cannot be read as YAML"),
+    "not text": ("\x00", "cannot be read as YAML"),
+    "empty": ("", "must hold 'grid'"),
+    "a list": ("[1, 2]", "must hold 'grid'"),
+    "an unknown entry": ("grids: {}", "must hold 'grid'"),
+    "a grid that is a list": ("grid: [1]", "grid = [1]"),
+    "runs that are a mapping": ("runs: {a: 1}", "runs = {'a': 1}"),
+    "a run that is a number": ("runs: [1]", "runs = [1]"),
+    "no values": ("grid: {weight_seed: []}", "weight_seed = []"),
+    "in both": ("{grid: {weight_seed: [1]}, runs: [{weight_seed: 2}]}", "weight_seed: must stand in"),
+    "a name that is a number": ("runs: [{1: 2}]", "every name must be a text"),
+    "a list of lists": ("grid: {weight_seed: [[1]]}", "weight_seed = [1]"),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_bad_files_are_refused(kind, tmp_path):
+    text, message = FILES[kind]
+    file = tmp_path / "batch.yml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        plan.plan(["03"], plan.expand(*plan.read_yaml(file)), tmp_path)
+
+
+def test_grids_and_lists():
+    assert plan.parse_values("x", "3") == [3]
+    assert plan.parse_values("x", "1, 4..6,0.5") == [1, 4, 5, 6, 0.5]
+    assert plan.expand({"a": [1, 2], "b": 3}) == [{"a": 1, "b": 3}, {"a": 2, "b": 3}]
+    assert plan.expand({"a": [1, 2]}, [{"b": 5}]) == [{"b": 5, "a": 1}, {"b": 5, "a": 2}]
+    assert plan.expand({"a": [1, 1]}) == [{"a": 1}], "equal runs are one run"
+
+
+def test_keys_follow_what_results_depend_on(tmp_path, monkeypatch):
+    one, same, other = (
+        plan.plan(["03"], [given], tmp_path)[0] for given in ({}, {"weight_seed": 0}, {"weight_seed": 1})
+    )
+    assert one.key == same.key != other.key, "a default that is spelt out changes nothing"
+    monkeypatch.setattr(plan, "fingerprint_of_library", lambda: "another library")
+    assert plan.plan(["03"], [{}], tmp_path)[0].key != one.key
+
+
+def test_a_damaged_checkpoint_is_set_aside(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(b"damaged")
+    batch.set_damaged_aside(path)
+    assert not path.exists()
+    assert (tmp_path / "checkpoint.damaged").read_bytes() == b"damaged"
+    batch.set_damaged_aside(path)  # nothing there: nothing to do
+
+
+def test_many_noise_seeds_run_side_by_side():
+    table = table_of_seeds(None, [1, 2, 3])
+    assert list(table["noise_seed"]) == [1, 2, 3]
+    assert table["mse"].max() < 3e-5
+    with pytest.raises(SettingsError, match="noise_seeds = -1"):
+        table_of_seeds(None, [-1])
+
+
+def test_help_helps(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["lib", "batch", "--help"])
+    monkeypatch.setitem(os.environ, "COLUMNS", "200")
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    text = " ".join(capsys.readouterr().out.split())
+    for words in ("--scheduler", "0..9 (both ends included)", "give the same command again", "'grid' holds"):
+        assert words in text
