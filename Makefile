@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 NAME ?= default
 BIN := .venv/bin
 
-.PHONY: help env run test publish site pdf student studies reference lint lab watch clean
+.PHONY: help env run test publish site pdf student benchmark studies reference lint lab watch clean
 
 help:  ## show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -43,6 +43,9 @@ reference: env  ## train the shipped reference checkpoint again
 
 studies: env  ## compute again the results that take longer than a notebook should
 	$(BIN)/python -m lib studies
+
+benchmark: env  ## throughput of a batch of 200 runs against bare papermill
+	$(BIN)/python tests/benchmark_batch.py
 
 lab: env  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks

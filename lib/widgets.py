@@ -175,5 +175,5 @@ def film(
         for k, frame in enumerate(frames)
     )
     buttons = '<button type="button" data-by="-1">Back</button> <button type="button" data-by="1">Forward</button>'
-    place = {"start": start, "now": names[start], "last": len(frames) - 1}
+    place = {"start": start, "now": html.escape(names[start]), "last": len(frames) - 1}
     return HTML(FILM.format(name=name, buttons=buttons, label=label, frames=shown, **place))

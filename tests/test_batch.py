@@ -61,8 +61,9 @@ class Bench:
 
     def start(self, *options: str) -> subprocess.Popen:
         return subprocess.Popen(
-            self.command(*options), cwd=notebooks.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+            self.command(*options), cwd=notebooks.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
+        )  # fmt: skip
 
     def table(self, name: str = "b", into: Path | None = None) -> pd.DataFrame:
         return pd.read_parquet((into or self.folder) / name / "runs.parquet").set_index("weight_seed").sort_index()

@@ -151,7 +151,10 @@ def test_interventions(model):
 
 
 def test_a_film_shows_one_frame_at_a_time():
-    page = film(["<p>a</p>", "<p>b</p>", "<p>c</p>"], "x").data
+    page = film(["<p>a</p>", "<p>b</p>", "<p>c</p>"], "x", start=1).data
     assert page.count("<div data-frame") == 3
-    assert page.count("data-frame hidden") == 2
+    assert page.count(" hidden>") == 2
+    assert '<div data-frame="2 / 3"><p>b</p>' in page
+    assert "<output>2 / 3</output>" in page
+    assert "<output>a < b" not in film(["<p>a</p>"], "x", names=["a < b"]).data
     assert "http" not in page

@@ -158,7 +158,7 @@ def run_batch(runs: Sequence[Run], folder: Path, workers: int, scheduler: str, l
         log.info("%d runs in %s: %d finished before, %d to do", len(runs), folder, len(runs) - len(todo), len(todo))
         if not todo:
             return True
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             with cluster(min(workers, len(todo)), scheduler) as client:
                 log.info("dashboard: %s", client.dashboard_link)
