@@ -42,7 +42,7 @@ def bare(notebook: Path, count: int) -> None:
         folder.mkdir(parents=True)
         papermill.execute_notebook(
             str(notebook), str(folder / "short.ipynb"), {"run_dir": str(folder), "test_noise_seed": seed},
-            progress_bar=False, kernel_name="python3", cwd=str(folder),
+            progress_bar=False, kernel_name="python3", cwd=str(folder), extra_arguments=["--IPKernelApp.log_level=40"],
         )  # fmt: skip
 
 
