@@ -15,6 +15,7 @@ from lib.checkpoint import CheckpointError
 from lib.run import booklet, notebooks, publish, render, student, studies
 from lib.settings import SettingsError
 
+INTERRUPTED = 130  # exit status, as a shell gives it after Ctrl-C
 PRODUCTS = {"site": render.site, "pdf": booklet.booklet, "student": student.student_copy}
 
 
@@ -97,9 +98,9 @@ def batch_command(options: argparse.Namespace) -> int:
     from lib.run import batch, plan, tables  # Dask and pandas, which no other command needs
 
     notebooks.check_name(options.name)
-    for name, lowest in (("workers", 1), ("timeout", 1.0)):
-        if not getattr(options, name) >= lowest:
-            raise SettingsError(f"{name} = {getattr(options, name)}: must be {lowest:g} or more")
+    for name, highest in (("workers", 10_000), ("timeout", 10_000_000)):
+        if not 1 <= getattr(options, name) <= highest:
+            raise SettingsError(f"{name} = {getattr(options, name)}: must be between 1 and {highest:,}")
     grid, listed = plan.read_yaml(options.file) if options.file else ({}, [])
     for name, text in options.parameter:
         if name in grid:
@@ -107,12 +108,13 @@ def batch_command(options: argparse.Namespace) -> int:
         grid[name] = plan.parse_values(name, text)
     folder = (options.into / options.name).resolve()
     runs = plan.plan(options.notebooks, plan.expand(grid, listed), folder)
-    ended = batch.run_batch(runs, folder, options.workers, options.scheduler, options.timeout)
-    table = tables.table_of(runs)
-    tables.write_table(table, folder / "runs")
-    if not ended:
-        return 130
-    page = tables.summarize(folder, [name for name in table.columns if any(name in run.parameters for run in runs)])
+    with batch.locked(folder):
+        ended = batch.run_batch(runs, folder, options.workers, options.scheduler, options.timeout)
+        table = tables.table_of(runs)
+        tables.write_table(table, folder / "runs")
+        if not ended:
+            return INTERRUPTED
+        page = tables.summarize(folder, [name for name in table.columns if any(name in run.parameters for run in runs)])
     failed = int((table["state"] != "finished").sum())
     print(f"done: {len(runs) - failed} of {len(runs)} runs finished, {failed} failed; see {_short(page)}")
     return 1 if failed else 0
@@ -137,7 +139,7 @@ def _short(path: Path) -> Path:
 
 
 def main() -> int:
-    """Do what the command line says; 0 if all went well, 1 if a notebook failed, 2 if an argument was wrong."""
+    """Do what the command line says; 0: all went well, 1: something failed, 2: an argument was wrong, 130: Ctrl-C."""
     options = parse()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     logging.getLogger("papermill").setLevel(logging.ERROR)
@@ -160,9 +162,12 @@ def main() -> int:
     except (SettingsError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except notebooks.NotebookFailedError as error:
+    except (notebooks.NotebookFailedError, OSError) as error:  # OSError: a full disk, a folder that is write-protected
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 

@@ -123,7 +123,7 @@ def _chain(stepper: Stepper) -> str:
     if len(now.reach):
         heights = now.reach / max(1e-12, float(now.reach.max()))
         content += _line(np.linspace(0, 1, len(heights)), heights, (10, 70, 160, 46), RED)
-        content += '<text x="10" y="130" font-size="11" fill="#444">gradient, oldest to newest state</text>'
+        content += '<text x="10" y="130" font-size="11" fill="#444">gradient, from old to new</text>'
     alt = f"A gradient can travel {now.chain} steps back." + (
         f" After the backward pass: its norm at {len(now.reach)} states." if len(now.reach) else ""
     )

@@ -44,11 +44,9 @@ def lstm_step(lstm: torch.nn.LSTM, x: Tensor, h: Tensor, c: Tensor) -> Gates:
         h: hidden state before the step, (lanes, hidden_size).
         c: cell state before the step, (lanes, hidden_size).
     """
-    weights = {name: lstm.get_parameter(name) for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")}
-    drive = (
-        x @ weights["weight_ih_l0"].T + weights["bias_ih_l0"] + h @ weights["weight_hh_l0"].T + weights["bias_hh_l0"]
-    )
-    i, f, g, o = drive.chunk(4, dim=-1)
+    w, u = lstm.get_parameter("weight_ih_l0"), lstm.get_parameter("weight_hh_l0")
+    b = lstm.get_parameter("bias_ih_l0") + lstm.get_parameter("bias_hh_l0")
+    i, f, g, o = (x @ w.T + h @ u.T + b).chunk(4, dim=-1)
     i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
     c = f * c + i * g
     return Gates(i, f, g, o, c, o * c.tanh())

@@ -90,12 +90,12 @@ class StatefulLSTMExtractor(nn.Module):
         return next(self.parameters()).device
 
     def init_hidden(self, lanes: int, device: torch.device | str | None = None) -> None:
-        """Start both states at zero, shape (num_layers, lanes, hidden_size), for ``lanes`` parallel sequences."""
+        """Start both states at zero, each (num_layers, lanes, hidden_size)."""
         if isinstance(lanes, bool) or not isinstance(lanes, int) or lanes < 1:
             raise ValueError(f"lanes = {lanes!r}: must be a whole number from 1 up")
         weight = next(self.parameters())
         shape = (self.config.num_layers, lanes, self.config.hidden_size)
-        self.hidden_state = torch.zeros(shape, device=device or weight.device, dtype=weight.dtype)
+        self.hidden_state = weight.new_zeros(shape, device=device)
         self.cell_state = torch.zeros_like(self.hidden_state)
 
     def reset_state(self) -> None:
@@ -105,7 +105,8 @@ class StatefulLSTMExtractor(nn.Module):
     def detach_state(self) -> None:
         """Keep the state's numbers but cut the gradient's way back through them."""
         if self.hidden_state is not None and self.cell_state is not None:
-            self.hidden_state, self.cell_state = self.hidden_state.detach(), self.cell_state.detach()
+            self.hidden_state = self.hidden_state.detach()
+            self.cell_state = self.cell_state.detach()
 
     def state(self) -> tuple[Tensor, Tensor]:
         """Hidden and cell state; RuntimeError right after a reset, when there is none."""
@@ -117,17 +118,19 @@ class StatefulLSTMExtractor(nn.Module):
         """Advance the state over ``x`` and put out one value per sample.
 
         Args:
-            x: (lanes, steps, 1 + n_frequencies), or (lanes, 1 + n_frequencies) for a single step.
+            x: (lanes, steps, 1 + n_frequencies), or for a single step without that axis.
             reset_state: begin a new sequence with this call.
 
         Returns:
-            (lanes, steps, 1), or (lanes, 1) for a single step.
+            (lanes, steps, 1), or for a single step without that axis.
 
         Raises:
-            ValueError: the shape is wrong. TypeError: the dtype is. RuntimeError: the device is.
+            ValueError: the shape of x is wrong.
+            TypeError: the dtype of x is not that of the weights.
+            RuntimeError: x, or the carried state, is on another device than the weights.
 
         Warns:
-            StateResetWarning: the number of lanes differs from the carried state's, which is started anew.
+            StateResetWarning: the carried state has other lanes; it starts anew.
         """
         if reset_state:
             self.reset_state()
@@ -135,10 +138,12 @@ class StatefulLSTMExtractor(nn.Module):
         single_step = x.ndim == 2
         sequence = x[:, None] if single_step else x
         lanes = x.shape[0]
-        if self.hidden_state is not None and self.hidden_state.shape[1] != lanes:
+        carried = lanes if self.hidden_state is None else self.hidden_state.shape[1]
+        if carried != lanes:
             warnings.warn(
-                f"the carried state has {self.hidden_state.shape[1]} lanes but the input has {lanes}: "
-                "the state starts anew from zero; call reset_state() first if that is meant",
+                f"the carried state has {carried} lanes but the input has {lanes}: "
+                "the state starts anew from zero; "
+                "call reset_state() first if that is meant",
                 StateResetWarning,
                 stacklevel=2,
             )

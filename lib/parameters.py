@@ -105,10 +105,14 @@ def begin_notebook(**parameters: Any) -> NotebookParameters:
     checked = NotebookParameters(**parameters)
     torch.set_num_threads(1)  # the lanes are too few to share out: a second thread makes every call slower
     if checked.run_dir:
-        folder = Path(checked.run_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        logging.basicConfig(
-            filename=folder / "run.log", level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", force=True
-        )
+        log_into(Path(checked.run_dir))
         logging.getLogger("lib").info("parameters: %s", dict(checked))
     return checked
+
+
+def log_into(folder: Path) -> None:
+    """Let this process write its log into ``folder/run.log``, behind what is there already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        filename=folder / "run.log", level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", force=True
+    )

@@ -94,19 +94,21 @@ class TrainingConfig(Settings):
             raise ValueError("validation_noise_seeds = (): must hold at least one noise seed")
 
 
-def learning_rate(config: TrainingConfig, stage: Stage, steps: int, elapsed: int) -> float:
-    """The learning rate where the gradient crosses ``steps`` samples, ``elapsed`` updates after the stage began."""
+def learning_rate(config: TrainingConfig, stage: Stage, steps: int, age: int) -> float:
+    """Where the gradient crosses ``steps`` samples, ``age`` updates into the stage."""
     if stage == "settle":
         peak, length = config.settle_rate, config.settle_updates
     else:
-        peak = config.learning_rate * max(1.0, steps / config.first_horizon) ** -config.rate_exponent
+        stretch = max(1.0, steps / config.first_horizon)
+        peak = config.learning_rate * stretch**-config.rate_exponent
         length = config.anneal_updates
-    fallen = 0.0 if stage == "grow" else elapsed / length
-    return peak * (config.final_rate + (1 - config.final_rate) * (1 + math.cos(math.pi * fallen)) / 2)
+    fallen = 0.0 if stage == "grow" else age / length
+    cosine = (1 + math.cos(math.pi * fallen)) / 2
+    return peak * (config.final_rate + (1 - config.final_rate) * cosine)
 
 
 def grows(config: TrainingConfig, periods: float, loss: float) -> bool:
-    """Whether a horizon of so many periods of the slowest sine is mastered well enough to grow."""
+    """Whether a horizon of so many periods of the slowest sine is mastered."""
     return loss < config.grow_below / max(1.0, periods) ** 2
 
 

@@ -106,26 +106,27 @@ class _Trainer:
     def _update(self, batch: Batch) -> float:
         """One step of the optimizer on one batch, then the bookkeeping."""
         progress, config, model = self.progress, self.config, self.model
-        rate = learning_rate(config, progress.stage, self._steps, progress.update - progress.stage_start)
+        age = progress.update - progress.stage_start
+        rate = learning_rate(config, progress.stage, self._steps, age)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         model.train()
         reset = batch.is_first_batch or config.policy == "reset_every_sample"
-        loss = nn.functional.mse_loss(model(batch.x.to(self.device), reset_state=reset), batch.y.to(self.device))
+        prediction = model(batch.x.to(self.device), reset_state=reset)
+        loss = nn.functional.mse_loss(prediction, batch.y.to(self.device))
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
         self.optimizer.step()
         model.detach_state()
         signal_weights(model).mul_(1 - config.signal_weight_decay)
-
-        value = loss.item()
-        for name, entry in (("loss", value), ("horizon", progress.horizon), ("learning_rate", rate)):
-            self.result.history[name].append(entry)
+        entry = {"loss": loss.item(), "horizon": progress.horizon, "learning_rate": rate}
+        for name, number in entry.items():
+            self.result.history[name].append(number)
         progress.update += 1
         progress.position = 0 if batch.is_last_batch else progress.position + 1
-        self._plan_next(value)
-        return value
+        self._plan_next(entry["loss"])
+        return entry["loss"]
 
     def _plan_next(self, loss: float) -> None:
         """Grow the horizon, change stage, validate, save, stop: all by the count of updates and the loss."""

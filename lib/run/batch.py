@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from tqdm import tqdm
 
 from lib.checkpoint import CheckpointError, load_checkpoint, write_atomically
 from lib.evaluation import read_metrics
-from lib.parameters import CHECKPOINT_NAME
+from lib.parameters import CHECKPOINT_NAME, log_into
 from lib.run.notebooks import NotebookFailedError, execute
 from lib.run.plan import Run
 from lib.settings import SettingsError
@@ -61,8 +62,15 @@ def execute_run(run: Run, limit: float) -> Status:
     Returns:
         Its status, which also lies in the run's folder: ``failed`` with the error, or ``finished``.
     """
+    with locked(run.folder, wait=True):  # a worker of a batch that was killed may still be at it
+        status = read_status(run)
+        return status if status["state"] == "finished" else _execute(run, limit)
+
+
+def _execute(run: Run, limit: float) -> Status:
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))  # the kernels inherit it: workers must not fight
     begun, deadline = time.time(), time.monotonic() + limit
+    log_into(run.folder)  # a traceback belongs there, not into the progress bar
     status: Status = {"state": "running", "key": run.key, "parameters": run.parameters, "cell": ""}
 
     def tell(**changes: Any) -> Status:
@@ -78,7 +86,7 @@ def execute_run(run: Run, limit: float) -> Status:
                 notebook, run.folder, run.parameters,
                 progress_bar=False, autosave_cell_every=0, coalesce_streams=True,
                 timeout_func=lambda _cell: max(1.0, deadline - time.monotonic()),
-                on_cell_start=lambda cell, cell_index, name=notebook.stem: tell(cell=f"{name} {cell_index}"),
+                on_cell_start=lambda cell, cell_index, name=notebook.stem: tell(cell=f"{name}, cell {cell_index}"),
                 on_cell_executed=lambda cell, **_: shorten(cell),
             )  # fmt: skip
         return tell(state="finished", cell="")
@@ -86,6 +94,12 @@ def execute_run(run: Run, limit: float) -> Status:
         late = time.monotonic() >= deadline
         reason = f"ended by its time limit of {limit:g} s" if late else str(error).strip().splitlines()[-1]
         return tell(state="failed", error=reason)
+
+
+def dask_setup(_worker: object) -> None:
+    """What a local worker does first: leave to the batch what it is the batch's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal
+    logging.raiseExceptions = False  # a log on a full disk must not spill into the progress bar
 
 
 def set_damaged_aside(checkpoint: Path) -> None:
@@ -105,8 +119,12 @@ def shorten(cell: NotebookNode) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a batch's folder; the system lets go of it when this process ends, however it ends.
+def locked(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Hold the folder of a batch or of a run; the system lets go of it when this process ends, however it ends.
+
+    Args:
+        folder: made if need be.
+        wait: wait until the folder is free, instead of raising.
 
     Raises:
         SettingsError: another batch is at work there.
@@ -114,8 +132,8 @@ def locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
             raise SettingsError(f"name = {folder.name!r}: another batch is at work in this folder") from error
         yield
 
@@ -131,13 +149,13 @@ def cluster(workers: int, scheduler: str) -> Iterator[Client]:
         with client:
             yield client
     else:
-        options: dict[str, Any] = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL}
+        options: dict[str, Any] = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL, "preload": __name__}
         with LocalCluster(n_workers=workers, threads_per_worker=1, **options) as local, Client(local) as client:
             yield client
 
 
 def run_batch(runs: Sequence[Run], folder: Path, workers: int, scheduler: str, limit: float) -> bool:
-    """Execute all runs that are not finished.
+    """Execute all runs that are not finished, in a folder that the caller has `locked`.
 
     Args:
         runs: the whole batch.
@@ -147,25 +165,26 @@ def run_batch(runs: Sequence[Run], folder: Path, workers: int, scheduler: str, l
         limit: seconds after which a run is ended.
 
     Returns:
-        Whether it came to its end; False if it was interrupted.
+        Whether it came to its end; False if it was interrupted, or has lost its scheduler.
 
     Raises:
-        SettingsError: another batch is at work in the folder, or no scheduler answers.
+        SettingsError: no scheduler answers.
     """
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it tells of every worker that comes and goes
-    with locked(folder):
-        todo = [run for run in runs if read_status(run)["state"] != "finished"]
-        log.info("%d runs in %s: %d finished before, %d to do", len(runs), folder, len(runs) - len(todo), len(todo))
-        if not todo:
-            return True
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            with cluster(min(workers, len(todo)), scheduler) as client:
-                log.info("dashboard: %s", client.dashboard_link)
-                _follow(client, todo, limit)
-        except KeyboardInterrupt:
-            log.info("stopped; what has finished is kept, and the same command goes on from here")
-            return False
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # it tells of every worker that comes and goes
+    todo = [run for run in runs if read_status(run)["state"] != "finished"]
+    log.info("%d runs in %s: %d finished before, %d to do", len(runs), folder, len(runs) - len(todo), len(todo))
+    if not todo:
+        return True
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with cluster(min(workers, len(todo)), scheduler) as client:
+            log.info("dashboard: %s", client.dashboard_link)
+            _follow(client, todo, limit)
+    except (KeyboardInterrupt, CancelledError) as error:
+        why = "the scheduler is gone" if isinstance(error, CancelledError) else "stopped"
+        log.info("%s; what has finished is kept, and the same command goes on from here", why)
+        return False
     return True
 
 
@@ -173,7 +192,8 @@ def _follow(client: Client, todo: Sequence[Run], limit: float) -> None:
     """Submit runs, show how they get on, and record those that took their worker with them."""
     unique = f"{os.getpid()}-{time.time_ns()}"
     pending: dict[Future[Status], Run] = {
-        client.submit(execute_run, run, limit, key=f"{run.folder.name}-{unique}", pure=False): run for run in todo
+        client.submit(execute_run, run, limit, key=f"{run.folder.name}-{unique}", pure=False, priority=-k): run
+        for k, run in enumerate(todo)
     }
     failed = 0
     try:
@@ -185,25 +205,25 @@ def _follow(client: Client, todo: Sequence[Run], limit: float) -> None:
                     done = set()
                 for future in done:
                     run = pending.pop(future)
-                    error = future.exception()
-                    if error is not None:  # killed with its worker too often, or could not write
-                        _record(run, f"{type(error).__name__}: {error}")
-                    status = read_status(run)
+                    error = future.exception()  # killed with its worker too often, or could not write
+                    status = read_status(run) if error is None else _record(run, f"{type(error).__name__}: {error}")
                     failed += status["state"] != "finished"
                     bar.write(f"{status['state']}: {run.folder.name} {status.get('error', '')}")
                     bar.update()
-                cells = [(status.get("cell"), run) for run in pending.values() if (status := read_status(run))]
-                running = [f"{run.folder.name[:40]}: {cell}" for cell, run in cells if cell]
-                bar.set_postfix_str(f"{failed} failed; " + " | ".join(running[:4]))
+                cells = [(read_status(run).get("cell"), run.folder.name.rpartition("-")[0]) for run in pending.values()]
+                running = [f"{name[:40]}: {cell}" for cell, name in cells if cell]
+                bar.set_postfix_str("; ".join([f"{failed} failed", *running[:4]]))
     except KeyboardInterrupt:
+        log.info("stopping the workers, which takes some seconds")
         client.cancel(list(pending), force=True)
         raise
 
 
-def _record(run: Run, error: str) -> None:
-    """Keep an error that a worker could not write itself, if there is room for it."""
+def _record(run: Run, error: str) -> Status:
+    """The status of a run that failed with an error that its worker could not write; kept if there is room for it."""
+    status = {"state": "failed", "key": run.key, "parameters": run.parameters, "error": error}
     try:
-        status = {"state": "failed", "key": run.key, "parameters": run.parameters, "error": error}
         write_atomically(run.folder / STATUS, json.dumps(status).encode())
     except OSError as refusal:
-        log.warning("%s: %s; cannot be recorded (%s)", run.folder.name, error, refusal)
+        log.warning("%s: cannot be recorded (%s)", run.folder.name, refusal)
+    return status

@@ -86,14 +86,13 @@ def question_index() -> str:
             f"questions without an answer: {sorted(known - set(answers)) or 'none'}; "
             f"answers without a question: {sorted(set(answers) - known) or 'none'}"
         )
-    blocks = []
+    lines = ["| | question | answered in |", "| --- | --- | --- |"]
     for chapter, questions in asked.items():
-        lines = [f"**{chapter}**", "", "| | question | answered in |", "| --- | --- | --- |"]
+        lines.append(f"| | **{chapter}** | |")
         for name, words in questions.items():
             section = answers[name]
             lines.append(f"| {name} | [{words}]({section.link}) | {section.notebook[:2].lstrip('0')} |")
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)
+    return "\n".join(lines)
 
 
 def requirements_table(metrics: Path) -> str:
@@ -107,16 +106,16 @@ def requirements_table(metrics: Path) -> str:
     """
     measured = {path.stem[3:]: read_metrics(path)["results"] for path in sorted(metrics.glob("*.json"))}
     places = [section for notebook in find_notebooks() for section in sections(notebook)]
-    blocks, number = [], 0
+    lines = ["| | the assignment asks for | met in | measured |", "| --- | --- | --- | --- |"]
+    number = 0
     for group, requirements in yaml.safe_load(REQUIREMENTS.read_text()).items():
-        lines = [f"**{group}**", "", "| | the assignment asks for | met in | measured |", "| --- | --- | --- | --- |"]
+        lines.append(f"| | **{group}** | | |")
         for entry in requirements:
             number += 1
             section = find_section(places, *entry["where"].split(" ", 1))
             value = _value(entry["measured"], measured)
             lines.append(f"| {number} | {entry['asks']} | [{section.words}]({section.link}) | {value} |")
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)
+    return "\n".join(lines)
 
 
 def find_section(places: list[Section], notebook: str, beginning: str) -> Section:

@@ -82,7 +82,7 @@ def read_yaml(path: Path) -> tuple[Parameters, list[Parameters]]:
 
 
 def expand(grid: Parameters, runs: Sequence[Parameters] = ()) -> list[Parameters]:
-    """Every combination of the grid's values, with each of the listed runs, without repetitions.
+    """Every combination of the grid's values, with each of the listed runs.
 
     Raises:
         SettingsError: a parameter has no values, is given in both, or there are too many combinations.
@@ -97,12 +97,11 @@ def expand(grid: Parameters, runs: Sequence[Parameters] = ()) -> list[Parameters
             raise SettingsError(f"{name}: must stand in 'grid' or in 'runs', not in both")
     if count > MAX_RUNS:
         raise SettingsError(f"grid = {count:,} runs: must be at most {MAX_RUNS:,}")
-    combined = [
+    return [
         {**run, **dict(zip(columns, values, strict=True))}
         for run in (runs or [{}])
         for values in itertools.product(*columns.values())
     ]
-    return list({json.dumps(one, sort_keys=True, default=repr): one for one in combined}.values())
 
 
 def fingerprint_of_library() -> str:
@@ -116,7 +115,7 @@ def fingerprint_of_library() -> str:
 
 
 def plan(names: Sequence[str], combinations: Sequence[Parameters], folder: Path) -> list[Run]:
-    """The runs of a batch, all checked.
+    """The runs of a batch, all checked; equal ones, also by way of a default value, are one.
 
     Args:
         names: notebooks, as for `find_notebooks`.
@@ -130,7 +129,7 @@ def plan(names: Sequence[str], combinations: Sequence[Parameters], folder: Path)
     defaults = {name: value for notebook in notebooks for name, value in parameters_of(notebook).items()}
     sources = [[cell.source for cell in nbformat.read(path, as_version=4).cells] for path in notebooks]
     common = json.dumps([[path.stem for path in notebooks], sources, fingerprint_of_library()])
-    runs = []
+    runs: dict[str, Run] = {}
     for given in combinations:
         if not all(isinstance(name, str) for name in given):
             raise SettingsError(f"parameters = {given!r}: every name must be a text")
@@ -138,5 +137,5 @@ def plan(names: Sequence[str], combinations: Sequence[Parameters], folder: Path)
         values = defaults | given | {"run_dir": ""}
         key = hashlib.sha256((common + json.dumps(values, sort_keys=True)).encode()).hexdigest()[:16]
         words = re.sub(r"[^A-Za-z0-9=.,-]+", "_", ",".join(f"{name}={value}" for name, value in given.items()))
-        runs.append(Run(notebooks, given, key, folder / f"{words.strip('.')[:80] or 'defaults'}-{key}"))
-    return runs
+        runs.setdefault(key, Run(notebooks, given, key, folder / f"{words.strip('.')[:80] or 'defaults'}-{key}"))
+    return list(runs.values())

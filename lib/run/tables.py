@@ -41,10 +41,11 @@ def table_of(runs: Sequence[Run]) -> pd.DataFrame:
     rows = []
     for run in runs:
         status = read_status(run)
-        row: dict[str, Any] = {"folder": run.folder.name, "state": status["state"]}
+        state = "interrupted" if status["state"] == "running" else status["state"]  # nothing runs when this is written
+        row: dict[str, Any] = {"folder": run.folder.name, "state": state}
         row |= {"seconds": status.get("seconds"), "error": status.get("error", "")}
         row |= run.parameters
-        for path in sorted((run.folder / "metrics").glob("*.json")) * (status["state"] == "finished"):
+        for path in sorted((run.folder / "metrics").glob("*.json")) * (state == "finished"):
             row |= numbers_in(read_metrics(path)["results"], path.stem)
         rows.append(row)
     return pd.DataFrame(rows)
