@@ -66,8 +66,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     commands.add_parser("site", help="render the notebooks as a static site, build/site/index.html")
     commands.add_parser("pdf", help="print the notebooks as one booklet, build/booklet.pdf (needs Chromium)")
     commands.add_parser("student", help="copy everything but the solutions to build/student/")
-    commands.add_parser("reference", help="train the shipped reference checkpoint again (about half an hour)")
-    study = commands.add_parser("studies", help="compute the committed studies again (about half an hour)")
+    commands.add_parser("reference", help="train the shipped reference checkpoint again (half an hour)")
+    study = commands.add_parser("studies", help="compute the committed studies again (an hour)")
     study.add_argument(
         "studies", nargs="*", metavar="STUDY", help=f"which; default: all of {', '.join(studies.STUDIES)}"
     )
@@ -76,21 +76,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def given_parameters(options: argparse.Namespace) -> dict[str, Any]:
     """The notebook parameters from the YAML file and the command line."""
-    given: dict[str, Any] = {}
-    if options.file:
-        try:
-            content = yaml.safe_load(options.file.read_text())
-        except (OSError, yaml.YAMLError) as error:
-            raise SettingsError(f"file = {options.file}: cannot be read as YAML ({error})") from error
-        if not isinstance(content, dict):
-            raise SettingsError(f"file = {options.file}: must hold lines of the form 'name: value'")
-        given.update(content)
+    told: dict[str, Any] = {}
     for name, value in options.parameter:
+        if name in told:
+            raise SettingsError(f"{name} = {value!r}: has been given a value already")
         try:
-            given[name] = yaml.safe_load(value)
+            told[name] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise SettingsError(f"{name} = {value!r}: cannot be read as a value") from error
-    return given
+    return (notebooks.read_yaml(options.file) if options.file else {}) | told
 
 
 def batch_command(options: argparse.Namespace) -> int:
@@ -101,14 +95,14 @@ def batch_command(options: argparse.Namespace) -> int:
     for name, highest in (("workers", 10_000), ("timeout", 10_000_000)):
         if not 1 <= getattr(options, name) <= highest:
             raise SettingsError(f"{name} = {getattr(options, name)}: must be between 1 and {highest:,}")
-    grid, listed = plan.read_yaml(options.file) if options.file else ({}, [])
+    grid, listed = plan.read_plan(options.file) if options.file else ({}, [])
     for name, text in options.parameter:
         if name in grid:
             raise SettingsError(f"{name} = {text!r}: has been given values already")
         grid[name] = plan.parse_values(name, text)
     folder = (options.into / options.name).resolve()
     runs = plan.plan(options.notebooks, plan.expand(grid, listed), folder)
-    with batch.locked(folder):
+    with notebooks.locked(folder):
         ended = batch.run_batch(runs, folder, options.workers, options.scheduler, options.timeout)
         table = tables.table_of(runs)
         tables.write_table(table, folder / "runs")

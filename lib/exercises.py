@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
+
+
+def digest(answer: Any) -> str:
+    """A short fingerprint of an answer, by which a check can know it without showing it."""
+    return hashlib.sha256(repr(answer).encode()).hexdigest()[:8]
 
 
 def check(exercise: str, answer: Any, is_right: Callable[[Any], Any], hint: str) -> None:

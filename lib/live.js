@@ -62,13 +62,14 @@
     say.textContent = `${message} ${data.frequencies[selected]} Hz, step ${outputs.length}, gradient chain ${chain}, `
       + `memory ${(chain * data.bytes / 1000).toFixed(0)} kB${error}.`;
   };
-  const stop = () => { clearInterval(timer); timer = null; };
+  const quiet = on => say.setAttribute("aria-live", on ? "off" : "polite"); // 25 messages a second help nobody
+  const stop = () => { clearInterval(timer); timer = null; quiet(false); };
   const actions = {
     step: () => { step(); draw("One sample entered."); },
     run: () => { for (let k = 0; k < 50; k++) step(); draw("Fifty samples entered, one by one."); },
     play: () => {
       if (timer) { stop(); draw("Paused."); }
-      else timer = setInterval(() => root.isConnected ? (step(), step(), draw("Playing.")) : stop(), 40);
+      else quiet(true), timer = setInterval(() => root.isConnected ? (step(), step(), draw("Playing.")) : stop(), 40);
     },
     reset: () => { [h, c, chain] = [zeros(), zeros(), 0]; draw("Reset: h and c are zero, the clock starts again."); },
     detach: () => { chain = 0; draw("Detached: the numbers stay, the way back is cut."); },
@@ -81,6 +82,6 @@
   });
   root.live = { begin, step, outputs: () => outputs };
   begin(1 % data.frequencies.length);
-  for (let k = 0; k < 300; k++) step(); // so that a page at rest and a print show what there is to see
-  draw("300 samples have entered, one by one.");
+  for (let k = 0; k < 250; k++) step(); // so that a page at rest and a print show what there is to see
+  draw("250 samples have entered, one by one.");
 })();

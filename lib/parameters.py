@@ -31,7 +31,7 @@ class NotebookParameters(Settings):
         hidden_size: units of the LSTM.
         max_updates: updates of the training, at most; the last 350 of them anneal and settle.
         unseen_seeds: how many further noise seeds to test on.
-        phase_turns: width of the phase noise, in turns; 1 is the assignment's.
+        phase_turns: width of the phase noise, in turns; 1 is the assignment's, less is centred about zero.
     """
 
     run_dir: str = ""
@@ -68,7 +68,8 @@ class NotebookParameters(Settings):
     @property
     def spec(self) -> SignalSpec:
         """The signals."""
-        return SignalSpec(phase_range=(0.0, 2 * np.pi * self.phase_turns))
+        half = np.pi * self.phase_turns  # less than a turn is centred, so that what is left of a sine is in step
+        return SignalSpec(phase_range=(-half, half) if self.phase_turns < 1 else (0.0, 2 * np.pi))
 
     @property
     def own_checkpoint(self) -> Path | None:

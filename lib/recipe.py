@@ -29,8 +29,8 @@ class TrainingConfig(Settings):
         first_horizon: samples of the first horizon.
         horizon_growth: factor by which the horizon grows.
         grow_below: the horizon grows when the loss of an update falls below this. Where the horizon spans n periods
-            of the slowest sine, it must fall below 1/n² of this: the squared error that a wrong frequency makes grows
-            with the square of time.
+            of the slowest sine, it must fall below 1/n² of this, so that the rate becomes better faster than the
+            horizon grows.
         learning_rate: Adam's, where the gradient crosses up to ``first_horizon`` samples.
         rate_exponent: where the gradient crosses n times as many samples, the learning rate is divided by n to this
             power.

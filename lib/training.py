@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from lib.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from lib.checkpoint import CheckpointError, code_digest, load_checkpoint, save_checkpoint
 from lib.loader import Batch, FrequencyDataset, StatefulDataLoader
 from lib.model import ModelConfig, StatefulLSTMExtractor, roll_out
 from lib.progress import Stage, TrainingRun
@@ -33,7 +33,7 @@ def train(
     """Train a new model on one noise seed with truncated back-propagation through time.
 
     The same call after a crash goes on from the last checkpoint and ends with the same bits as if nothing had
-    happened. A finished checkpoint is returned as it is.
+    happened. A finished checkpoint is returned as it is. One that other code has made is not gone on with.
 
     Args:
         dataset: the training data; its noise seed must not be a validation seed.
@@ -81,8 +81,7 @@ class _Trainer:
 
     def run(self, progress_bar: bool) -> TrainingRun:
         progress = self.progress
-        updates = self.config.max_updates
-        with tqdm(total=updates, initial=progress.update, disable=not progress_bar, leave=False) as bar:
+        with tqdm(total=self.config.max_updates, initial=progress.update, disable=not progress_bar, leave=False) as bar:
             while not progress.done:
                 loader = StatefulDataLoader(self.dataset, steps=self._steps, horizon=progress.horizon)
                 for batch in islice(loader, progress.position, None):
@@ -172,12 +171,9 @@ class _Trainer:
         """Keep the best weights so far, judged on noise that training never sees."""
         errors = []
         for data in self.validation_sets:
-            prediction = roll_out(
-                self.model,
-                data.inputs.to(self.model.device),
-                steps=data.spec.n_samples,
-                reset_every_sample=self.config.policy == "reset_every_sample",
-            )
+            memoryless = self.config.policy == "reset_every_sample"
+            inputs = data.inputs.to(self.model.device)
+            prediction = roll_out(self.model, inputs, steps=data.spec.n_samples, reset_every_sample=memoryless)
             errors.append(nn.functional.mse_loss(prediction.cpu(), data.targets).item())
         mse = sum(errors) / len(errors)
         self.result.validation["update"].append(self.progress.update)
@@ -227,6 +223,9 @@ class _Trainer:
                     f"checkpoint = {path}: was made with {name} = {made}, but {wanted} is asked for; "
                     "name another file, or remove this one"
                 )
+        if content.get("code") != code_digest():
+            log.warning("%s was made by other code than the present: the training begins anew", path.name)
+            return
         self.model.load_state_dict(content["current_weights"])
         self.model.hidden_state, self.model.cell_state = (
             None if state is None else state.to(self.device) for state in content["state"]

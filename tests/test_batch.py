@@ -3,16 +3,20 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
 import pandas as pd
 import psutil
 import pytest
+from distributed import Client
 
 from lib import SettingsError
 from lib.__main__ import main
@@ -63,6 +67,7 @@ class Bench:
         return subprocess.Popen(
             self.command(*options), cwd=notebooks.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
+            start_new_session=True,
         )  # fmt: skip
 
     def table(self, name: str = "b", into: Path | None = None) -> pd.DataFrame:
@@ -107,12 +112,15 @@ def test_a_batch_and_what_is_skipped_or_done_again(bench):
     assert bench.run("-p", "weight_seed", "0..3").returncode == 0
     assert sorted(bench.executions()) == [0, 1, 2, 3], "finished runs are skipped, a new one is done"
     (folder / "metrics/01_result.json").write_text('{"parameters": {}, "resu')
+    shutil.rmtree(bench.folder / "b" / table.loc[0, "folder"] / "metrics")
+    executed = bench.folder / "b" / table.loc[2, "folder"] / "work.ipynb"
+    executed.write_text(executed.read_text()[:-100])
     assert bench.run("-p", "weight_seed", "0..3").returncode == 0
-    assert sorted(bench.executions()) == [0, 1, 1, 2, 3], "a truncated metrics file means that the run is done again"
+    assert sorted(bench.executions()) == [0, 0, 1, 1, 2, 2, 3], "what is missing or cut short is done again"
     bench.write("'another source'")
     assert bench.run("-p", "weight_seed", "1").returncode == 0
     assert bench.executions()[-1] == 1, "a changed notebook is executed again"
-    assert len(bench.executions()) == 6
+    assert len(bench.executions()) == 8
 
 
 def test_faults_inside_a_notebook_stay_with_their_run(bench):
@@ -180,7 +188,7 @@ def test_control_c_stops_cleanly_and_says_how_to_go_on(bench):
     bench.write("time.sleep(2)")
     process = bench.start("-p", "weight_seed", "0..9", "--workers", "2")
     bench.wait_for("finished")
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "the same command goes on from here" in said
@@ -188,6 +196,7 @@ def test_control_c_stops_cleanly_and_says_how_to_go_on(bench):
     states = list(bench.table()["state"])
     assert "finished" in states
     assert len(states) == 10
+    assert set(states) <= {"finished", "interrupted", "waiting"}, "nothing is said to be running"
     bench.write("time.sleep(2)")
     assert bench.run("-p", "weight_seed", "0..3").returncode == 0
 
@@ -198,7 +207,7 @@ def test_a_second_batch_in_one_folder_is_refused(bench):
     bench.wait_for("running")
     second = bench.run("-p", "weight_seed", "1")
     assert second.returncode == 2
-    assert "name = 'b': another batch is at work in this folder" in second.stderr
+    assert "name = 'b': another run or batch is at work in this folder" in second.stderr
     assert process.wait(timeout=60) == 0
     assert bench.executions() == [0]
 
@@ -232,30 +241,73 @@ def _finished(place: Path) -> list[Path]:
     return [path for path in place.glob("b/*/status.json") if '"state": "finished"' in path.read_text()]
 
 
-def test_an_existing_cluster_is_used(bench, tmp_path):
-    """A scheduler and two workers, started as separate processes."""
-    where = tmp_path / "scheduler.json"
+@contextmanager
+def cluster(folder: Path, workers: int = 2, threads: int = 1):
+    """A scheduler and its workers, started as separate processes: its address, and its process."""
+    where = folder / "scheduler.json"
     dask = Path(sys.executable).with_name("dask")
-    options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
     scheduler = [dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address", ":0"]
-    worker = [dask, "worker", "--scheduler-file", where, "--nthreads", "1", "--no-dashboard"]
+    worker = [dask, "worker", "--scheduler-file", where, "--nthreads", str(threads), "--no-dashboard"]
     servers = [subprocess.Popen([*scheduler, "--scheduler-file", where], **options)]
-    servers += [subprocess.Popen(worker, **options) for _ in range(2)]
+    servers += [subprocess.Popen(worker, **options) for _ in range(workers)]
     try:
         end = time.monotonic() + 60
-        while not where.exists() and time.monotonic() < end:
+        while not (where.exists() and where.read_text().strip().endswith("}")) and time.monotonic() < end:
             time.sleep(0.1)
-        time.sleep(0.5)
         address = json.loads(where.read_text())["address"]
-        bench.write("time.sleep(1)")
-        ended = bench.run("-p", "weight_seed", "0..3", "--scheduler", address)
-        assert ended.returncode == 0, ended.stderr
-        assert list(bench.table()["state"]) == ["finished"] * 4
+        with Client(address, timeout=30) as client:
+            client.wait_for_workers(workers, timeout=60)
+        yield address, servers[0]
     finally:
         for server in servers:
             server.terminate()
         for server in servers:
             server.wait(timeout=30)
+
+
+def test_a_lost_scheduler_is_told_and_costs_nothing(bench, tmp_path):
+    bench.write("time.sleep(2)")
+    with cluster(tmp_path, workers=1) as (address, scheduler):
+        process = bench.start("-p", "weight_seed", "0..3", "--scheduler", address)
+        bench.wait_for("finished")
+        scheduler.kill()
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "the scheduler is gone; what has finished is kept" in said
+    assert "Traceback" not in said
+    done = list(bench.table()["state"]).count("finished")
+    count = len(bench.executions())
+    assert bench.run("-p", "weight_seed", "0..3").returncode == 0
+    assert len(bench.executions()) == count + 4 - done, "finished runs are not repeated"
+
+
+def test_workers_with_several_threads_are_refused(bench, tmp_path):
+    with cluster(tmp_path, workers=1, threads=2) as (address, _):
+        refused = bench.run("-p", "weight_seed", "0", "--scheduler", address)
+    assert refused.returncode == 2
+    assert "its workers have 2 threads, must be 1 each" in refused.stderr
+    assert not bench.executions()
+
+
+def test_a_run_has_one_writer(tmp_path):
+    """A worker that outlived its batch, and a worker of the next batch: this one waits, then has nothing to do."""
+    run = plan.Run((), {}, "key", tmp_path / "run")
+    with ThreadPoolExecutor() as pool:
+        with notebooks.locked(run.folder):
+            second = pool.submit(batch.execute_run, run, 10.0)
+            time.sleep(0.5)
+            assert not second.done()
+            (run.folder / "status.json").write_text('{"state": "finished", "files": {}, "by": "the first"}')
+        assert second.result(timeout=10)["by"] == "the first"
+
+
+def test_an_existing_cluster_is_used(bench, tmp_path):
+    with cluster(tmp_path) as (address, _):
+        bench.write("time.sleep(1)")
+        ended = bench.run("-p", "weight_seed", "0..3", "--scheduler", address)
+    assert ended.returncode == 0, ended.stderr
+    assert list(bench.table()["state"]) == ["finished"] * 4
 
 
 def test_odd_characters_stay_inside_the_run_folder(bench, tmp_path):
@@ -331,8 +383,8 @@ def test_bad_parameters_are_refused_by_name(kind, tmp_path, monkeypatch, capsys)
 FILES = {
     "not YAML": ("{", "cannot be read as YAML"),
     "not text": ("\x00", "cannot be read as YAML"),
-    "empty": ("", "must hold 'grid'"),
-    "a list": ("[1, 2]", "must hold 'grid'"),
+    "empty": ("", "must hold lines"),
+    "a list": ("[1, 2]", "must hold lines"),
     "an unknown entry": ("grids: {}", "must hold 'grid'"),
     "a grid that is a list": ("grid: [1]", "grid = [1]"),
     "runs that are a mapping": ("runs: {a: 1}", "runs = {'a': 1}"),
@@ -350,7 +402,7 @@ def test_bad_files_are_refused(kind, tmp_path):
     file = tmp_path / "batch.yml"
     file.write_text(text)
     with pytest.raises(SettingsError, match=re.escape(message)):
-        plan.plan(["03"], plan.expand(*plan.read_yaml(file)), tmp_path)
+        plan.plan(["03"], plan.expand(*plan.read_plan(file)), tmp_path)
 
 
 def test_grids_and_lists():

@@ -3,7 +3,6 @@
 import os
 import re
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,9 +16,10 @@ import pytest
 
 from lib import FrequencyDataset, SignalSpec, load_model, roll_out
 from lib.live import live_stepper
+from lib.run.booklet import find_browser
 from lib.run.notebooks import NOTEBOOKS
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BROWSER = find_browser()
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs chromium")
 SHOTS = os.environ.get("SCREENSHOTS")  # a folder to leave pictures in
 WATCH = bool(os.environ.get("WATCH"))  # a visible browser, slowed down
@@ -188,9 +188,11 @@ def test_stepper(server, browser):
     playing.click()
     page.wait_for_timeout(1500)
     playing.click()
-    page.wait_for_timeout(700)
-    assert read()["step"] > 50
-    at = read()["step"]
+    at = 0
+    while (now := read()["step"]) != at:  # a beat may still be on its way
+        at = now
+        page.wait_for_timeout(700)
+    assert at > 50
 
     button = page.locator(".widget-button", has_text="Step")  # by keyboard alone
     button.focus()
@@ -217,7 +219,7 @@ def test_explorers(server, browser, notebook, slider, menu, option):
     handle = page.locator(".widget-slider", has_text=slider).locator(".noUi-handle")
     handle.focus()
     _, moved = changed(page, lambda: page.keyboard.press("ArrowLeft" if "01" in notebook else "ArrowRight"), read)
-    assert moved != alt or notebook.startswith("04")
+    assert moved != alt or "04" in notebook, "the text tells the width of the noise; in 04 the image alone changes"
     shoot(page, notebook)
     assert not page.locator('.widget-html [role="alert"]').count()
     page.close()

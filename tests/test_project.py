@@ -1,5 +1,7 @@
 """What holds the project together: pins, prose, notebooks and published numbers."""
 
+import graphlib
+import os
 import re
 import subprocess
 import sys
@@ -55,6 +57,21 @@ def test_the_top_level_holds_nothing_else():
     ignored = {line.strip("/ ") for line in (ROOT / ".gitignore").read_text().split()}
     found = {path.name for path in ROOT.iterdir() if path.name != ".git"}
     assert not {name for name in found if not any(Path(name).match(pattern) for pattern in permitted | ignored)}
+
+
+def test_imports_run_one_way():
+    graph = {}
+    for path in ROOT.glob("lib/**/*.py"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        imported = re.findall(r"^from (lib[\w.]*) import ([\w, ]+)|^import (lib[\w.]+)", path.read_text(), re.MULTILINE)
+        graph[name] = {f"{module}.{part.strip()}" for module, parts, _ in imported for part in parts.split(",")}
+        graph[name] |= {module or plain for module, _, plain in imported}
+    list(graphlib.TopologicalSorter(graph).static_order())  # raises on a cycle
+    core = [f"lib.{name}" for name in ("signals", "loader", "model", "recipe", "training", "evaluation", "figures")]
+    for place, name in enumerate(core):
+        assert not graph[name] & set(core[place + 1 :]), f"{name} imports what is read after it"
+    read = [name for name in graph if name.count(".") == 1 and name != "lib.__main__"]
+    assert not [name for name in read if any(imported.startswith("lib.run") for imported in graph[name])]
 
 
 def test_no_library_module_is_long():
@@ -188,8 +205,20 @@ def test_the_student_copy_has_no_solutions(tmp_path):
         assert len(solutions) >= 3
         assert not [cell.source for cell in solutions if cell.source.splitlines()[0] in text]
         assert all(not cell.outputs for cell in nbformat.reads(text, as_version=4).cells if cell.cell_type == "code")
+    assert "build" not in (folder / "Makefile").read_text(), "only targets that work in the copy"
     run = [sys.executable, "-m", "lib", "run", "01", "--name", "student"]
-    subprocess.run(run, cwd=folder, check=True, capture_output=True)
+    own = os.environ | {"PYTHONPATH": str(folder)}  # the copy's library, in its kernels too
+    subprocess.run(run, cwd=folder, check=True, capture_output=True, env=own)
+    tests = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "tests/test_signals.py",
+        "tests/test_loader.py",
+        "tests/test_model.py",
+    ]
+    subprocess.run(tests, cwd=folder, check=True, capture_output=True, env=own)
     assert (folder / "runs/student/01_signal_generation.ipynb").read_text().count("no answer yet") == 3
 
 

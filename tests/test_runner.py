@@ -44,7 +44,7 @@ def test_a_run_writes_into_its_folder_only(tiny):
     before = (tiny / "notebooks" / "01_good.ipynb").read_bytes()
     folder = notebooks.run("a", {"weight_seed": 7}, ["01"])
     assert (folder / "made").read_text() == "7"
-    assert sorted(path.name for path in folder.iterdir()) == ["01_good.ipynb", "made", "run.log"]
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "01_good.ipynb", "made", "run.log"]
     assert (tiny / "notebooks" / "01_good.ipynb").read_bytes() == before
 
 
@@ -121,8 +121,21 @@ def test_command_line_parameters(tmp_path):
         given_parameters(parse(["run", "-f", str(file)]))
     with pytest.raises(SettingsError, match=r"weight_seed = '\['"):
         given_parameters(parse(["run", "-p", "weight_seed", "["]))
+    with pytest.raises(SettingsError, match="weight_seed = '2': has been given a value already"):
+        given_parameters(parse(["run", "-p", "weight_seed", "1", "-p", "weight_seed", "2"]))
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match="cannot be read as YAML"):
+        given_parameters(parse(["run", "-f", str(file)]))
     with pytest.raises(SettingsError, match=r"none\.yml"):
         given_parameters(parse(["run", "-f", "none.yml"]))
+
+
+def test_two_runs_in_one_folder_are_refused(tiny):
+    with (
+        notebooks.locked(tiny / "runs" / "a"),
+        pytest.raises(SettingsError, match="name = 'a': another run or batch is at work"),
+    ):
+        notebooks.run("a", {}, ["01"])
 
 
 def test_errors_of_the_command_line_are_one_line_and_a_status():
@@ -172,3 +185,49 @@ def test_only_a_whole_run_with_default_parameters_is_published(tiny, monkeypatch
     with pytest.raises(SettingsError, match=r"01_good had {'weight_seed': 3}"):
         publish.publish("odd")
     assert (notebooks.NOTEBOOKS / "01_good.ipynb").read_bytes() == source
+    folder = notebooks.run("old", {}, ["01"])
+    for kind in ("figures", "metrics"):
+        (folder / kind).mkdir()
+    edited = nbformat.reads(source.decode(), as_version=4)
+    edited.cells[-1].source += "  # edited since"
+    nbformat.write(edited, notebooks.NOTEBOOKS / "01_good.ipynb")
+    with pytest.raises(SettingsError, match="01_good has changed"):
+        publish.publish("old")
+    assert "edited since" in (notebooks.NOTEBOOKS / "01_good.ipynb").read_text()
+
+
+def test_publishing_takes_what_the_run_shows_and_nothing_else(tmp_path, monkeypatch):
+    from lib.run import publish
+
+    places = {name: tmp_path / name for name in ("notebooks", "runs", "figures", "metrics")}
+    for place in places.values():
+        place.mkdir()
+    cell = (
+        "from lib.figures import Picture, panels, show\n"
+        "show(Picture(panels()[0], 'An empty figure.'), 'one', run_dir)\n"
+        "open(run_dir + '/figures/.one.png.tmp', 'w').close()\n"
+        "from lib import write_metrics\nwrite_metrics(run_dir + '/metrics/01_good.json', {}, {})"
+    )
+    cells = [nbformat.v4.new_code_cell("run_dir: str = ''  # folder", metadata={"tags": ["parameters"]})]
+    cells.append(nbformat.v4.new_code_cell(cell))
+    path = places["notebooks"] / "01_good.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), path)
+    for module in (notebooks, publish):
+        monkeypatch.setattr(module, "NOTEBOOKS", places["notebooks"])
+        monkeypatch.setattr(module, "RUNS", places["runs"])
+    monkeypatch.setattr(publish, "FIGURES", places["figures"])
+    monkeypatch.setattr(publish, "METRICS", places["metrics"])
+    monkeypatch.setattr(publish, "README", tmp_path / "README.md")
+    monkeypatch.setattr(publish, "results_table", lambda: "the table\n")
+    (tmp_path / "README.md").write_text(f"before {publish.BEGIN} old {publish.END} after")
+    (places["figures"] / "removed.png").touch()
+    notebooks.run("a", {})
+    publish.publish("a")
+    assert {path.name for path in places["figures"].iterdir()} == {
+        f"one.{kind}" for kind in ("png", "pdf", "svg", "txt")
+    }
+    assert [path.name for path in places["metrics"].iterdir()] == ["01_good.json"]
+    assert "the table" in (tmp_path / "README.md").read_text()
+    published = nbformat.read(path, as_version=4)
+    assert [cell.execution_count for cell in published.cells] == [1, 2]
+    assert [cell.source for cell in published.cells] == [cell.source for cell in cells]

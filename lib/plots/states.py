@@ -65,22 +65,28 @@ def gates(spec: SignalSpec, steps: Sequence[Gates], lane: int, unit: int) -> Pic
 
 
 def state_traces(spec: SignalSpec, hidden: Tensor, cell: Tensor, lane: int) -> Picture:
-    """All units' hidden and cell states of one lane, (lanes, samples, hidden_size), as images over time."""
+    """All units' hidden and cell states of one lane, (lanes, samples, hidden_size), as images over time.
+
+    Each unit is drawn about its own mean and in units of its own largest swing: a few large cells would outshine all
+    the others. How large the largest swing is stands in the title.
+    """
     figure, axes = panels(2, 1, height=2.1, sharex=True)
     seconds = hidden.shape[1] / spec.sample_rate
     for axis, (name, states) in zip(axes, {"hidden state h": hidden, "cell state c": cell}.items(), strict=True):
         values = states[lane].T.numpy()
-        limit = float(np.abs(values).max())
+        values = values - values.mean(axis=1, keepdims=True)
+        swing = np.abs(values).max(axis=1, keepdims=True)
         box = (0, seconds, values.shape[0] - 0.5, -0.5)
-        image = axis.imshow(values, aspect="auto", cmap="RdBu", vmin=-limit, vmax=limit, extent=box)
+        image = axis.imshow(values / np.maximum(swing, 1e-9), aspect="auto", cmap="RdBu", vmin=-1, vmax=1, extent=box)
         axis.grid(visible=False)
-        figure.colorbar(image, ax=axis, label=f"{name[-1]} (no unit)")
-        label(axis, "time (s)" if axis is axes[1] else "", "unit", f"{name}, {spec.frequencies[lane]:g} Hz")
+        figure.colorbar(image, ax=axis, label=f"{name[-1]} / its largest swing")
+        title = f"{name}, {spec.frequencies[lane]:g} Hz; largest swing {swing.max():.2g}"
+        label(axis, "time (s)" if axis is axes[1] else "", "unit", title)
     return Picture(
         figure,
-        f"Images of all {hidden.shape[2]} units over {seconds:g} s at the selector of {spec.frequencies[lane]:g} Hz. "
-        "After a short start every unit repeats the same stripes with the period of the sine; the cell state does so "
-        "with a larger swing than the hidden state.",
+        f"Images of all {hidden.shape[2]} units over {seconds:g} s at the selector of {spec.frequencies[lane]:g} Hz, "
+        "each in units of its own largest swing. After a short start the units repeat the same stripes with the period "
+        "of the sine, each at a phase of its own.",
     )
 
 

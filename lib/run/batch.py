@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -21,34 +20,36 @@ from tqdm import tqdm
 from lib.checkpoint import CheckpointError, load_checkpoint, write_atomically
 from lib.evaluation import read_metrics
 from lib.parameters import CHECKPOINT_NAME, log_into
-from lib.run.notebooks import NotebookFailedError, execute
+from lib.run.notebooks import NotebookFailedError, execute, locked
 from lib.run.plan import Run
 from lib.settings import SettingsError
 
 log = logging.getLogger(__name__)
 
 STATUS = "status.json"
+CHANGING = {STATUS, ".lock", "run.log"}  # files of a run that may change when it has finished
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 MAX_TEXT = 100_000  # characters of printed text that an executed cell keeps
 LOOK_EVERY = 1.0  # seconds between two looks at the running ones
+SHOWN_AT_MOST = 4
 Status = dict[str, Any]
 
 
 def read_status(run: Run) -> Status:
     """What is known of a run; its state is ``waiting``, ``running``, ``failed`` or ``finished``.
 
-    A run counts as finished only if its key is the present one, its notebooks are there and its metrics can be read.
+    A run counts as finished only while everything that it has written is there, no shorter than it was.
     """
     try:
         status: Status = json.loads((run.folder / STATUS).read_text())
         if status["state"] == "finished":
-            whole = all((run.folder / notebook.name).is_file() for notebook in run.notebooks)
+            sizes: dict[str, int] = status["files"]
+            if any((run.folder / name).stat().st_size < size for name, size in sizes.items()):
+                return {"state": "waiting"}
             for path in (run.folder / "metrics").glob("*.json"):
                 read_metrics(path)
-            if not whole or status["key"] != run.key:
-                return {"state": "waiting"}
         return status
-    except (OSError, ValueError, KeyError, TypeError):  # missing, truncated, or not ours: to be done again
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # missing, damaged, not ours: to be done again
         return {"state": "waiting"}
 
 
@@ -89,7 +90,9 @@ def _execute(run: Run, limit: float) -> Status:
                 on_cell_start=lambda cell, cell_index, name=notebook.stem: tell(cell=f"{name}, cell {cell_index}"),
                 on_cell_executed=lambda cell, **_: shorten(cell),
             )  # fmt: skip
-        return tell(state="finished", cell="")
+        files = {path: path.stat().st_size for path in run.folder.rglob("*") if path.is_file()}
+        kept = {str(path.relative_to(run.folder)): size for path, size in files.items() if path.name not in CHANGING}
+        return tell(state="finished", cell="", files=kept)
     except NotebookFailedError as error:
         late = time.monotonic() >= deadline
         reason = f"ended by its time limit of {limit:g} s" if late else str(error).strip().splitlines()[-1]
@@ -119,26 +122,6 @@ def shorten(cell: NotebookNode) -> None:
 
 
 @contextmanager
-def locked(folder: Path, wait: bool = False) -> Iterator[None]:
-    """Hold the folder of a batch or of a run; the system lets go of it when this process ends, however it ends.
-
-    Args:
-        folder: made if need be.
-        wait: wait until the folder is free, instead of raising.
-
-    Raises:
-        SettingsError: another batch is at work there.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            raise SettingsError(f"name = {folder.name!r}: another batch is at work in this folder") from error
-        yield
-
-
-@contextmanager
 def cluster(workers: int, scheduler: str) -> Iterator[Client]:
     """A client of the scheduler at this address, or of a local cluster of so many workers, one thread each."""
     if scheduler:
@@ -147,6 +130,9 @@ def cluster(workers: int, scheduler: str) -> Iterator[Client]:
         except (OSError, ValueError) as error:
             raise SettingsError(f"scheduler = {scheduler!r}: no Dask scheduler answers there ({error})") from error
         with client:
+            threads = max(client.nthreads().values(), default=1)
+            if threads > 1:  # a run has its process to itself: log, working folder and threads are the process's
+                raise SettingsError(f"scheduler = {scheduler!r}: its workers have {threads} threads, must be 1 each")
             yield client
     else:
         options: dict[str, Any] = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL, "preload": __name__}
@@ -206,15 +192,16 @@ def _follow(client: Client, todo: Sequence[Run], limit: float) -> None:
                 for future in done:
                     run = pending.pop(future)
                     error = future.exception()  # killed with its worker too often, or could not write
-                    status = read_status(run) if error is None else _record(run, f"{type(error).__name__}: {error}")
+                    status = future.result() if error is None else _record(run, f"{type(error).__name__}: {error}")
                     failed += status["state"] != "finished"
                     bar.write(f"{status['state']}: {run.folder.name} {status.get('error', '')}")
                     bar.update()
-                cells = [(read_status(run).get("cell"), run.folder.name.rpartition("-")[0]) for run in pending.values()]
+                next_ones = list(pending.values())[:SHOWN_AT_MOST]  # they begin in this order
+                cells = [(read_status(run).get("cell"), run.folder.name.rpartition("-")[0]) for run in next_ones]
                 running = [f"{name[:40]}: {cell}" for cell, name in cells if cell]
-                bar.set_postfix_str("; ".join([f"{failed} failed", *running[:4]]))
+                bar.set_postfix_str("; ".join([f"{failed} failed", *running]))
     except KeyboardInterrupt:
-        log.info("stopping the workers, which takes some seconds")
+        log.info("stopping, which takes some seconds; workers of a cluster of yours end the runs that they are at")
         client.cancel(list(pending), force=True)
         raise
 

@@ -19,16 +19,17 @@ from lib.settings import SettingsError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PRINT_TIMEOUT = 300  # seconds
+MOST_PRINTS = 5
 
 
 def booklet(path: Path = BUILD / "booklet.pdf") -> Path:
     """Print all notebooks into one PDF with contents.
 
-    A browser knows the pages only once it has printed: so it prints twice, and the page numbers that the first print
-    shows stand in the contents of the second.
+    A browser knows the pages only once it has printed: so it prints again until the page numbers that stand in the
+    contents are those of the print.
 
     Raises:
-        SettingsError: there is no browser to print with.
+        SettingsError: there is no browser to print with. OSError: it fails to print.
     """
     chapters = [chapter(notebook) for notebook in find_notebooks()]
     ids = {section: f"{part.name}-{k}" for part in chapters for k, section in enumerate(part.sections)}
@@ -38,17 +39,22 @@ def booklet(path: Path = BUILD / "booklet.pdf") -> Path:
         copy_assets(Path(folder))
         source, printed = Path(folder, "booklet.html"), Path(folder, "booklet.pdf")
         pages: dict[str, int] = {}
-        for _ in range(2):
+        for _ in range(MOST_PRINTS):
             joined = [part._replace(body=_joined(part, ids, places, pages)) for part in chapters]
             content = {"chapters": joined, "front": front(chapters), "ids": ids, "pages": pages}
             source.write_text(TEMPLATES.get_template("booklet.html.j2").render(**content))
             _print(source, printed)
             reader = PdfReader(printed)
             targets = reader.named_destinations.items()
-            pages = {
-                unquote(name).lstrip("/"): 1 + (reader.get_destination_page_number(target) or 0)
-                for name, target in targets
-            }
+            before, pages = (
+                pages,
+                {
+                    unquote(name).lstrip("/"): 1 + (reader.get_destination_page_number(target) or 0)
+                    for name, target in targets
+                },
+            )
+            if pages == before:
+                break
         os.replace(printed, path)
     return path
 
@@ -67,9 +73,14 @@ def _joined(part: Chapter, ids: dict[Section, str], places: dict[str, str], page
     return str(soup)
 
 
+def find_browser() -> str | None:
+    """The Chromium of this machine, if there is one."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 def _print(source: Path, target: Path) -> None:
     """Let a browser print a page into a PDF."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    browser = find_browser()
     if browser is None:
         raise SettingsError(f"browser = None: the booklet is printed by one of {', '.join(BROWSERS)}; install one")
     options = "no-sandbox disable-gpu disable-background-networking disable-component-update disable-sync no-first-run "
@@ -77,4 +88,7 @@ def _print(source: Path, target: Path) -> None:
     with tempfile.TemporaryDirectory() as profile:
         command = [browser, "--headless", *(f"--{option}" for option in options.split())]
         command += [f"--user-data-dir={profile}", f"--print-to-pdf={target}", source.as_uri()]
-        subprocess.run(command, check=True, capture_output=True, timeout=PRINT_TIMEOUT)
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=PRINT_TIMEOUT)
+        except subprocess.SubprocessError as error:
+            raise OSError(f"{browser} cannot print: {error}; it says: {getattr(error, 'stderr', '')}") from error

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
+import yaml
 
 from lib.parameters import NotebookParameters
 from lib.settings import SettingsError
@@ -22,6 +25,26 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 RUNS = ROOT / "runs"
 CELL_TIMEOUT = 1800  # seconds; nothing in the series comes near, but a hanging cell must end
+
+
+@contextmanager
+def locked(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Hold the folder of a batch or of a run; the system lets go of it when this process ends, however it ends.
+
+    Args:
+        folder: made if need be.
+        wait: wait until the folder is free, instead of raising.
+
+    Raises:
+        SettingsError: another run or batch is at work there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise SettingsError(f"name = {folder.name!r}: another run or batch is at work in this folder") from error
+        yield
 
 
 class NotebookFailedError(RuntimeError):
@@ -63,22 +86,26 @@ def parameters_of(notebook: Path) -> dict[str, Any]:
     return {name: ast.literal_eval(entry["default"]) for name, entry in declared.items()}
 
 
-def check_parameters(notebooks: Sequence[Path], given: dict[str, Any]) -> None:
+def check_parameters(declared: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any]) -> None:
     """Refuse parameters that no notebook declares, and values that are not permitted, before a kernel starts.
+
+    Args:
+        declared: `parameters_of` each notebook, by its name.
+        given: name and value of each parameter that is to be set.
 
     Raises:
         SettingsError: names each bad parameter, its value and what is permitted.
     """
-    permitted = {name for notebook in notebooks for name in parameters_of(notebook)} - {"run_dir"}
+    permitted = {name for parameters in declared.values() for name in parameters} - {"run_dir"}
     for name, value in given.items():
         if name not in permitted:
             raise SettingsError(
                 f"unknown parameter {name!r} (value {value!r}); permitted in "
-                f"{', '.join(path.stem for path in notebooks)}: {', '.join(sorted(permitted))}"
+                f"{', '.join(declared)}: {', '.join(sorted(permitted))}"
             )
-    for notebook in notebooks:
-        values = {name: given.get(name, default) for name, default in parameters_of(notebook).items()}
-        for name, default in parameters_of(notebook).items():
+    for parameters in declared.values():
+        values = {name: given.get(name, default) for name, default in parameters.items()}
+        for name, default in parameters.items():
             if name not in NotebookParameters.model_fields and type(values[name]) is not type(default):
                 raise SettingsError(f"{name} = {values[name]!r}: must be of type {type(default).__name__}")
         NotebookParameters(**{name: values[name] for name in values if name in NotebookParameters.model_fields})
@@ -118,6 +145,21 @@ def execute(notebook: Path, folder: Path, given: dict[str, Any], **options: Any)
     return output
 
 
+def read_yaml(path: Path) -> dict[Any, Any]:
+    """The mapping that a YAML file holds.
+
+    Raises:
+        SettingsError: the file cannot be read, or holds something else.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"file = {path}: cannot be read as YAML ({error})") from error
+    if not isinstance(content, dict):
+        raise SettingsError(f"file = {path}: must hold lines of the form 'name: value'")
+    return content
+
+
 def check_name(name: str) -> None:
     """Refuse a name of a run that could lead out of its folder.
 
@@ -142,16 +184,17 @@ def run(name: str, given: dict[str, Any], names: Sequence[str] = ()) -> Path:
         The run's folder.
 
     Raises:
-        SettingsError: a name or a parameter is not permitted; nothing has been started then.
+        SettingsError: a name or a parameter is not permitted, or the folder is in use; nothing has been started then.
         NotebookFailedError: a notebook did not run to its end.
     """
     check_name(name)
     notebooks = find_notebooks(names)
-    check_parameters(notebooks, given)
+    check_parameters({notebook.stem: parameters_of(notebook) for notebook in notebooks}, given)
     folder = RUNS / name
-    for notebook in notebooks:  # what a run before has left must not pass for this one's
-        (folder / notebook.name).unlink(missing_ok=True)
-    for notebook in in_running_order(notebooks):
-        log.info("executing %s", notebook.stem)
-        execute(notebook, folder, given)
+    with locked(folder):
+        for notebook in notebooks:  # what a run before has left must not pass for this one's
+            (folder / notebook.name).unlink(missing_ok=True)
+        for notebook in in_running_order(notebooks):
+            log.info("executing %s", notebook.stem)
+            execute(notebook, folder, given)
     return folder

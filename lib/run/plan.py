@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import nbformat
 import yaml
 
-from lib.run.notebooks import ROOT, check_parameters, find_notebooks, in_running_order, parameters_of
+from lib.run.notebooks import ROOT, check_parameters, find_notebooks, in_running_order, parameters_of, read_yaml
 from lib.settings import SettingsError
 
 MAX_RUNS = 100_000
+COLUMNS = {"folder", "state", "seconds", "error"}  # of the table of all runs, beside parameters and results
 Parameters = dict[str, Any]
 
 
@@ -25,7 +26,7 @@ class Run(NamedTuple):
 
     Attributes:
         notebooks: what it executes, in order.
-        parameters: what it was given.
+        parameters: what is varied in the batch, with this run's values.
         key: fingerprint of notebooks, all their parameters and the library: equal keys, equal results.
         folder: where everything of this run goes.
     """
@@ -60,17 +61,14 @@ def parse_values(name: str, text: str) -> list[Any]:
     return values
 
 
-def read_yaml(path: Path) -> tuple[Parameters, list[Parameters]]:
+def read_plan(path: Path) -> tuple[Parameters, list[Parameters]]:
     """Grid and list of runs from a YAML file with the entries ``grid`` (name: values) and ``runs`` (a list).
 
     Raises:
         SettingsError: the file cannot be read, or does not have this form.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(f"file = {path}: cannot be read as YAML ({error})") from error
-    if not isinstance(content, dict) or not content or set(content) - {"grid", "runs"}:
+    content = read_yaml(path)
+    if not content or set(content) - {"grid", "runs"}:
         raise SettingsError(f"file = {path}: must hold 'grid' (name: values), 'runs' (a list of mappings), or both")
     grid, runs = content.get("grid", {}), content.get("runs", [])
     if not isinstance(grid, dict):
@@ -105,7 +103,7 @@ def expand(grid: Parameters, runs: Sequence[Parameters] = ()) -> list[Parameters
 
 
 def fingerprint_of_library() -> str:
-    """Fingerprint of all of the library that results can depend on; what only runs and renders is left out."""
+    """Fingerprint of all of the library that measured results can depend on; what runs and renders is left out."""
     digest = hashlib.sha256()
     for path in sorted((ROOT / "lib").rglob("*")):
         inside = path.relative_to(ROOT / "lib")
@@ -126,16 +124,22 @@ def plan(names: Sequence[str], combinations: Sequence[Parameters], folder: Path)
         SettingsError: a notebook or a parameter is not permitted; the message names it.
     """
     notebooks = tuple(in_running_order(find_notebooks(names)))
-    defaults = {name: value for notebook in notebooks for name, value in parameters_of(notebook).items()}
+    declared = {notebook.stem: parameters_of(notebook) for notebook in notebooks}
+    if len(declared) < len(notebooks):
+        raise SettingsError(f"notebooks = {', '.join(map(str, notebooks))}: must differ in their file names")
+    defaults = {name: value for parameters in declared.values() for name, value in parameters.items()}
+    if taken := COLUMNS & set(defaults):
+        raise SettingsError(f"parameters = {', '.join(sorted(taken))}: must not be named as columns of the table")
     sources = [[cell.source for cell in nbformat.read(path, as_version=4).cells] for path in notebooks]
     common = json.dumps([[path.stem for path in notebooks], sources, fingerprint_of_library()])
+    varied = {name: defaults[name] for name in defaults if any(name in given for given in combinations)}
     runs: dict[str, Run] = {}
     for given in combinations:
         if not all(isinstance(name, str) for name in given):
             raise SettingsError(f"parameters = {given!r}: every name must be a text")
-        check_parameters(notebooks, given)
-        values = defaults | given | {"run_dir": ""}
+        check_parameters(declared, given)
+        values, told = defaults | given | {"run_dir": ""}, varied | given
         key = hashlib.sha256((common + json.dumps(values, sort_keys=True)).encode()).hexdigest()[:16]
-        words = re.sub(r"[^A-Za-z0-9=.,-]+", "_", ",".join(f"{name}={value}" for name, value in given.items()))
-        runs.setdefault(key, Run(notebooks, given, key, folder / f"{words.strip('.')[:80] or 'defaults'}-{key}"))
+        words = re.sub(r"[^A-Za-z0-9=.,-]+", "_", ",".join(f"{name}={value}" for name, value in told.items()))
+        runs.setdefault(key, Run(notebooks, told, key, folder / f"{words.strip('.')[:80] or 'defaults'}-{key}"))
     return list(runs.values())

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-
 import nbformat
 from nbformat import NotebookNode
 
 from lib.checkpoint import write_atomically
 from lib.evaluation import read_metrics
+from lib.figures import FILES
 from lib.run.notebooks import NOTEBOOKS, ROOT, RUNS, find_notebooks, parameters_of
 from lib.settings import SettingsError
 
 FIGURES = ROOT / "figures"
 METRICS = NOTEBOOKS / "metrics"
 README = ROOT / "README.md"
+KINDS = (*FILES, "txt")  # of each figure
 WIDGET = "application/vnd.jupyter.widget-view+json"
 BEGIN, END = "<!-- results: made by `make publish` -->", "<!-- end of results -->"
 
@@ -43,7 +43,8 @@ def publish(name: str) -> None:
     """Refresh notebooks, figures, metrics and README from ``runs/<name>/``.
 
     Raises:
-        SettingsError: the run does not exist, is not complete, or had other parameters; nothing has been changed then.
+        SettingsError: the run does not exist, is not complete, had other parameters, or executed other cells than the
+            notebooks hold now; nothing has been changed then.
     """
     folder = RUNS / name
     notebooks = find_notebooks()
@@ -53,18 +54,32 @@ def publish(name: str) -> None:
         raise SettingsError(f"name = {name!r}: must be a finished run, but runs/{name} lacks {', '.join(missing)}")
     runs = {path: nbformat.read(folder / path.name, as_version=4) for path in notebooks}
     for path, executed in runs.items():
+        if sources(clean(executed)) != sources(nbformat.read(path, as_version=4)):
+            raise SettingsError(f"name = {name!r}: must be a run of the present notebooks, but {path.stem} has changed")
         used = {key: value for key, value in executed.metadata.papermill.parameters.items() if key != "run_dir"}
         if used and used != {key: parameters_of(path)[key] for key in used}:
             raise SettingsError(f"name = {name!r}: must be a run with default parameters, but {path.stem} had {used}")
     for path, executed in runs.items():
         write_atomically(path, (nbformat.writes(clean(executed)) + "\n").encode())
-    for kind, target in (("figures", FIGURES), ("metrics", METRICS)):
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir()
-        for source in sorted((folder / kind).iterdir()):
-            shutil.copyfile(source, target / source.name)
-    if README.exists():
-        write_atomically(README, with_results(README.read_text()).encode())
+    names = {name for executed in runs.values() for name in figures_in(executed)}
+    kept = {FIGURES / f"{name}.{kind}" for name in names for kind in KINDS}
+    kept |= {METRICS / path.name for path in (folder / "metrics").glob("[0-9]*.json")}
+    for target in kept:
+        write_atomically(target, (folder / target.parent.name / target.name).read_bytes())
+    for target in {*FIGURES.iterdir(), *METRICS.iterdir()} - kept:
+        target.unlink()
+    write_atomically(README, with_results(README.read_text()).encode())
+
+
+def sources(notebook: NotebookNode) -> list[str]:
+    """What stands in the cells of a notebook."""
+    return [cell.source for cell in notebook.cells]
+
+
+def figures_in(notebook: NotebookNode) -> set[str]:
+    """The names of the figures that an executed notebook shows."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return {output.metadata["image/png"]["name"] for output in outputs if "image/png" in output.get("data", {})}
 
 
 def with_results(text: str) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +29,7 @@ BUILD = ROOT / "build"
 FONTS = ("STIXGeneral", "STIXGeneralItalic", "STIXGeneralBol", "STIXGeneralBolIta", "DejaVuSansMono")
 WIDE = {"Table": "table", "Code": ".input_area pre, .output_markdown pre", "Output": ".output_text pre"}
 WIDE |= {"Formula": "math[display=block]", "Figure": ".picture img"}
+NOTEBOOK_LINK = re.compile(r'(href="\w+)\.ipynb')
 POWER = re.compile(r"\d[\d.]*e-\d+")
 TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGES), trim_blocks=True)
 
@@ -125,11 +129,23 @@ def front(chapters: Sequence[Chapter]) -> str:
     return str(make_scrollable(BeautifulSoup(text, "html.parser")))
 
 
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """An empty folder to write into, which takes the place of ``folder`` once all is written, and not before."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as place:
+        fresh = Path(place) / folder.name
+        fresh.mkdir()
+        yield fresh
+        if folder.exists():
+            os.replace(folder, Path(place) / "old")
+        os.replace(fresh, folder)
+
+
 def copy_assets(folder: Path) -> None:
     """Put style, fonts and figures beside the pages."""
     for kind in ("figures", "fonts"):
-        shutil.rmtree(folder / kind, ignore_errors=True)
-        (folder / kind).mkdir(parents=True)
+        (folder / kind).mkdir()
     shutil.copyfile(PAGES / "style.css", folder / "style.css")
     for figure in sorted(FIGURES.glob("*.svg")):
         shutil.copyfile(figure, folder / "figures" / figure.name)
@@ -145,14 +161,14 @@ def site(folder: Path = BUILD / "site") -> Path:
     """
     chapters = [chapter(path) for path in find_notebooks()]
     page = TEMPLATES.get_template("page.html.j2")
-    copy_assets(folder)
+    with replaced(folder) as fresh:
+        copy_assets(fresh)
 
-    def write(name: str, **content: Any) -> None:
-        text = page.render(name=name, chapters=chapters, **content)
-        (folder / f"{name}.html").write_text(text)
+        def write(name: str, **content: Any) -> None:
+            (fresh / f"{name}.html").write_text(page.render(name=name, chapters=chapters, **content))
 
-    write("index", title="One sample at a time: an LSTM that keeps time", body=front(chapters), after=chapters[0])
-    for before, this, after in zip([None, *chapters], chapters, [*chapters[1:], None], strict=False):
-        body = this.body.replace(".ipynb", ".html")
-        write(this.name, title=this.title, body=body, sections=this.sections[1:], before=before, after=after)
+        write("index", title="One sample at a time: an LSTM that keeps time", body=front(chapters), after=chapters[0])
+        for before, this, after in zip([None, *chapters], chapters, [*chapters[1:], None], strict=False):
+            body = NOTEBOOK_LINK.sub(r"\1.html", this.body)
+            write(this.name, title=this.title, body=body, sections=this.sections[1:], before=before, after=after)
     return folder / "index.html"

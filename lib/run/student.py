@@ -10,10 +10,12 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from lib.run.notebooks import ROOT, find_notebooks
-from lib.run.render import BUILD, PAGES
+from lib.run.notebooks import NOTEBOOKS, ROOT, find_notebooks
+from lib.run.render import BUILD, PAGES, replaced
 
-KEPT = ("lib", "tests", "notebooks", "pyproject.toml", "environment.yml", "Makefile", ".gitignore")
+KEPT = ("pyproject.toml", "environment.yml", ".gitignore")
+OWN = {"student.md": "README.md", "student.mk": "Makefile"}  # what a student needs of them
+TESTS = ("conftest", *(f"test_{name}" for name in ("signals", "loader", "model", "training", "evaluation", "explain")))
 
 
 def without_solutions(notebook: NotebookNode) -> NotebookNode:
@@ -27,27 +29,24 @@ def without_solutions(notebook: NotebookNode) -> NotebookNode:
 
 
 def student_copy(folder: Path = BUILD / "student") -> Path:
-    """Write the students' copy into ``folder``, and a zip archive of it beside.
+    """Write the students' copy into ``folder``, and a zip archive of it beside; each appears only when it is whole.
 
     Returns:
         The folder.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".student."))
-    try:
-        fresh.chmod(0o755)
-        for name in KEPT:
-            if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, fresh / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-            else:
-                shutil.copyfile(ROOT / name, fresh / name)
-        shutil.copyfile(PAGES / "student.md", fresh / "README.md")
+    with replaced(folder) as fresh:
+        shutil.copytree(ROOT / "lib", fresh / "lib", ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        shutil.copytree(NOTEBOOKS / "metrics", fresh / "notebooks" / "metrics")
+        (fresh / "tests").mkdir()
+        sources = {ROOT / name: name for name in KEPT} | {PAGES / source: name for source, name in OWN.items()}
+        sources |= {ROOT / "tests" / f"{name}.py": f"tests/{name}.py" for name in TESTS}
+        sources |= {path: f"notebooks/{path.name}" for path in NOTEBOOKS.iterdir() if path.suffix in (".yml", ".toml")}
+        for source, name in sources.items():
+            shutil.copyfile(source, fresh / name)
         for path in find_notebooks():
             stripped = without_solutions(nbformat.read(path, as_version=4))
             nbformat.write(stripped, fresh / "notebooks" / path.name)
-        shutil.make_archive(str(folder), "zip", fresh)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(fresh, folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as place:
+            archive = shutil.make_archive(str(Path(place, folder.name)), "zip", fresh)
+            os.replace(archive, folder.with_suffix(".zip"))
     return folder

@@ -1,4 +1,4 @@
-"""Results that take longer than a notebook should: computed by one command, committed, and sampled by a test."""
+"""Results that take longer than a notebook should: computed by one command, committed, sampled by a test."""
 
 from __future__ import annotations
 
@@ -50,11 +50,17 @@ STUDIES: dict[str, dict[str, Variant]] = {
         {},
     ),
     "design": _variants(
-        {"no forget bias": {"forget_bias": 0.0}},
+        {
+            "no forget bias": {"forget_bias": 0.0},
+            "learning rate halved": {"learning_rate": 1.5e-3},
+            "learning rate doubled": {"learning_rate": 6e-3},
+        },
         {
             "as shipped": {},
             "hidden 16": {"hidden_size": 16},
             "hidden 64": {"hidden_size": 64},
+            "hidden 128": {"hidden_size": 128},
+            "hidden 256": {"hidden_size": 256},
             "two layers": {"num_layers": 2},
             "two layers, dropout 0.1": {"num_layers": 2, "dropout": 0.1},
             "input normalization": {"input_norm": True},
@@ -110,8 +116,8 @@ def run_studies(names: Sequence[str] = ()) -> None:
             raise SettingsError(f"study = {name!r}: must be one of {', '.join(STUDIES)}")
     for name in names or STUDIES:
         results = {}
-        for number, (variant, (training, shape)) in enumerate(STUDIES[name].items()):
-            results[variant] = measure(training, shape, f"{name}-{number}")
+        for variant, (training, shape) in STUDIES[name].items():
+            results[variant] = measure(training, shape, f"{name}-{variant}")
             log.info("%s, %s: test MSE %.2e", name, variant, results[variant]["test"]["overall"]["mse"])
         write_metrics(
             REFERENCE / f"{name}.json",

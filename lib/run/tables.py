@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from lib.checkpoint import load_model, write_atomically
+from lib.checkpoint import REFERENCE_CHECKPOINT, load_checkpoint, load_model, write_atomically
 from lib.evaluation import mse_by_noise_seed, read_metrics
 from lib.run.batch import read_status
 from lib.run.notebooks import execute
@@ -21,7 +21,7 @@ from lib.run.render import PAGES, single_page
 from lib.settings import SettingsError
 from lib.signals import SignalSpec
 
-LANES = 100  # noise seeds in one call
+AT_ONCE = 25  # noise seeds side by side in one call
 SUMMARY = PAGES / "summary.ipynb"
 
 
@@ -41,7 +41,7 @@ def table_of(runs: Sequence[Run]) -> pd.DataFrame:
     rows = []
     for run in runs:
         status = read_status(run)
-        state = "interrupted" if status["state"] == "running" else status["state"]  # nothing runs when this is written
+        state = "interrupted" if status["state"] == "running" else status["state"]  # the batch has ended, or lost it
         row: dict[str, Any] = {"folder": run.folder.name, "state": state}
         row |= {"seconds": status.get("seconds"), "error": status.get("error", "")}
         row |= run.parameters
@@ -61,9 +61,10 @@ def table_of_seeds(checkpoint: Path | None, noise_seeds: Sequence[Any]) -> pd.Da
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise SettingsError(f"noise_seeds = {seed!r}: must be whole numbers from 0 up to {2**32 - 1}")
     torch.set_num_threads(1)
-    model, spec = load_model(checkpoint), SignalSpec()
-    parts = [noise_seeds[first : first + LANES] for first in range(0, len(noise_seeds), LANES)]
-    errors = [mse_by_noise_seed(model, spec, part) for part in tqdm(parts, unit=f"{LANES} seeds")]
+    content = load_checkpoint(checkpoint or REFERENCE_CHECKPOINT)
+    model, spec = load_model(checkpoint), SignalSpec(**content["signal"])
+    parts = [noise_seeds[first : first + AT_ONCE] for first in range(0, len(noise_seeds), AT_ONCE)]
+    errors = [mse_by_noise_seed(model, spec, part) for part in tqdm(parts, unit="call")]
     return pd.DataFrame({"noise_seed": noise_seeds, "mse": np.concatenate(errors)})
 
 

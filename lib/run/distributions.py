@@ -17,11 +17,13 @@ def distributions(results: Mapping[str, Array]) -> Picture:
     for axes, (name, values) in zip(np.atleast_1d(grid), results.items(), strict=True):
         low, high = float(values.min()), float(values.max())
         wide = low > 0 and high > 10 * low
-        bins = np.geomspace(low, high, 31) if wide else 30
+        count = min(30, 4 + len(values) // 4)
+        bins = np.geomspace(low, high, count + 1) if wide else count
         axes.hist(values, bins=bins, color=BLUE, alpha=0.6, label="runs")
         axes.axvline(float(np.median(values)), color=RED, linestyle="--", label="median")
         if wide:
             axes.set_xscale("log")
-        label(axes, name, "runs", "", legend=True)
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        label(axes, f"{name} (no unit)", "runs", "", legend=True)
         texts.append(f"{name}: from {low:.3g} over {np.median(values):.3g} (median) to {high:.3g}")
     return Picture(figure, f"Histograms over the runs of a batch. {'; '.join(texts)}.")
