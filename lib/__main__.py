@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lib.checkpoint import CheckpointError
 from lib.run import booklet, notebooks, publish, render, student, studies
 from lib.settings import SettingsError
@@ -80,10 +78,7 @@ def given_parameters(options: argparse.Namespace) -> dict[str, Any]:
     for name, value in options.parameter:
         if name in told:
             raise SettingsError(f"{name} = {value!r}: has been given a value already")
-        try:
-            told[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise SettingsError(f"{name} = {value!r}: cannot be read as a value") from error
+        told[name] = notebooks.parse_yaml(value, f"{name} = {value!r}")
     return (notebooks.read_yaml(options.file) if options.file else {}) | told
 
 
@@ -108,9 +103,10 @@ def batch_command(options: argparse.Namespace) -> int:
         tables.write_table(table, folder / "runs")
         if not ended:
             return INTERRUPTED
+        failed = int((table["state"] != "finished").sum())
+        print(f"done: {len(runs) - failed} of {len(runs)} runs finished, {failed} failed", flush=True)
         page = tables.summarize(folder, [name for name in table.columns if any(name in run.parameters for run in runs)])
-    failed = int((table["state"] != "finished").sum())
-    print(f"done: {len(runs) - failed} of {len(runs)} runs finished, {failed} failed; see {_short(page)}")
+    print(f"see {_short(page)}")
     return 1 if failed else 0
 
 
@@ -119,7 +115,8 @@ def seeds_command(options: argparse.Namespace) -> int:
     from lib.run import plan, tables
 
     notebooks.check_name(options.name)
-    table = tables.table_of_seeds(options.checkpoint, plan.parse_values("noise_seeds", options.noise_seeds))
+    seeds = list(dict.fromkeys(plan.parse_values("noise_seeds", options.noise_seeds)))
+    table = tables.table_of_seeds(options.checkpoint, seeds)
     tables.write_table(table, notebooks.RUNS / options.name / "seeds")
     worst = table.loc[table["mse"].idxmax()]
     print(f"{len(table)} noise seeds: MSE {table['mse'].median():.2e} (median), worst {worst['mse']:.2e} at noise seed")

@@ -89,9 +89,12 @@ def load_model(path: Path | str | None = None) -> StatefulLSTMExtractor:
             has not ended.
     """
     content = load_checkpoint(path or REFERENCE_CHECKPOINT)
-    stage = content.get("progress", {}).get("stage", "done")
+    stage = (content.get("progress") or {}).get("stage", "done")
     if stage != "done":
         raise CheckpointError(f"checkpoint = {path}: its training was interrupted while it had to {stage}; continue it")
-    model = StatefulLSTMExtractor(ModelConfig(**content["model"]))
-    model.load_state_dict(content["weights"])
+    try:
+        model = StatefulLSTMExtractor(ModelConfig(**content["model"]))
+        model.load_state_dict(content["weights"])
+    except (KeyError, TypeError, RuntimeError, AttributeError) as error:
+        raise CheckpointError(f"checkpoint = {path}: its weights do not fit its model ({error!r})") from error
     return model.eval()

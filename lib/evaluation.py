@@ -95,8 +95,8 @@ def read_metrics(path: Path | str) -> dict[str, Any]:
     """
     try:
         content = json.loads(Path(path).read_text())
-        return {name: content[name] for name in ("parameters", "versions", "results")}
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        return {name: dict(content[name]) for name in ("parameters", "versions", "results")}
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"metrics file {path}: damaged or not written by this project ({error!r})") from error
 
 

@@ -125,31 +125,38 @@ def test_a_batch_and_what_is_skipped_or_done_again(bench):
 
 def test_faults_inside_a_notebook_stay_with_their_run(bench):
     acts = {
-        1: "raise RuntimeError('boom')",
+        1: "raise RuntimeError('boom $x_{$ <script>')",
         2: "time.sleep(1000)",
         3: "[print('x' * 1_000_000) for _ in range(100)]",
         4: "os._exit(9)",
+        6: "[print('x' * 100_000) for _ in iter(int, 1)]",  # for ever
+        7: "(folder / 'metrics').mkdir(); (folder / 'metrics/02_odd.json').write_text('[1]')",
         5: "(folder / 'checkpoint.pt').exists() or (folder / 'checkpoint.pt').write_bytes(b'damaged')",
     }
     bench.write("\n".join(f"if weight_seed == {seed}: {act}" for seed, act in acts.items()))
-    ended = bench.run("-p", "weight_seed", "0..6", "--timeout", "25", "--workers", "2")
+    ended = bench.run("-p", "weight_seed", "0..8", "--timeout", "25", "--workers", "2")
     assert ended.returncode == 1
-    assert "4 of 7 runs finished, 3 failed" in ended.stdout
+    assert "4 of 9 runs finished, 5 failed" in ended.stdout
+    assert "Traceback" not in ended.stdout + ended.stderr, "it belongs into the log of its run"
     table = bench.table()
-    assert list(table["state"]) == ["finished", "failed", "failed", "finished", "failed", "finished", "finished"]
-    assert "RuntimeError: boom" in table.loc[1, "error"]
-    assert table.loc[2, "error"] == "ended by its time limit of 25 s"
+    assert set(table.index[table["state"] == "finished"]) == {0, 3, 5, 8}
+    assert table.loc[1, "error"] == "RuntimeError: boom $x_{$ <script>"
+    assert table.loc[2, "error"] == table.loc[6, "error"] == "ended by its time limit of 25 s"
     assert "died" in table.loc[4, "error"].lower()
-    for seed in (1, 2, 4):
+    assert "02_odd.json: damaged" in table.loc[7, "error"]
+    assert "boom" in (bench.folder / "b/summary.html").read_text()
+    for seed in (1, 2, 4, 6):
         folder = bench.folder / "b" / table.loc[seed, "folder"]
         assert (folder / "work.failed.ipynb").exists(), "the partial notebook is kept"
         assert not (folder / "work.ipynb").exists()
     printed = bench.folder / "b" / table.loc[3, "folder"] / "work.ipynb"
     assert printed.stat().st_size < 1_000_000
-    assert "more characters left out" in printed.read_text()
+    assert "more left out" in printed.read_text()
+    endless = bench.folder / "b" / table.loc[6, "folder"] / "work.failed.ipynb"
+    assert endless.stat().st_size < 1_000_000
     bench.log.unlink()
-    bench.run("-p", "weight_seed", "0..6", "--timeout", "5")
-    assert sorted(bench.executions()) == [1, 2, 4], "only what failed is tried again"
+    bench.run("-p", "weight_seed", "0..8", "--timeout", "5")
+    assert sorted(bench.executions()) == [1, 2, 4, 6, 7], "only what failed is tried again"
 
 
 def test_a_killed_worker_costs_nothing(bench):
@@ -199,6 +206,40 @@ def test_control_c_stops_cleanly_and_says_how_to_go_on(bench):
     assert set(states) <= {"finished", "interrupted", "waiting"}, "nothing is said to be running"
     bench.write("time.sleep(2)")
     assert bench.run("-p", "weight_seed", "0..3").returncode == 0
+
+
+def test_control_c_ends_a_kernel_that_cannot_hear(bench):
+    bench.write("import re\nre.match('(a+)+$', 'a' * 45 + 'b')")
+    process = bench.start("-p", "weight_seed", "0", "--workers", "1")
+    bench.wait_for("running")
+    time.sleep(3)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert not psutil.wait_procs(children, timeout=5)[1], "a kernel was left behind"
+
+
+def test_many_short_cells_are_limited_too(bench):
+    bench.write()
+    notebook = nbformat.read(bench.notebook, as_version=4)
+    notebook.cells += [nbformat.v4.new_code_cell("time.sleep(0.5)") for _ in range(60)]
+    nbformat.write(notebook, bench.notebook)
+    assert bench.run("-p", "weight_seed", "0", "--timeout", "8").returncode == 1
+    assert bench.table().loc[0, "error"] == "ended by its time limit of 8 s"
+
+
+def test_what_changes_during_a_batch_is_not_taken_for_what_was_planned(bench):
+    bench.write("time.sleep(2)")
+    process = bench.start("-p", "weight_seed", "0,1", "--workers", "1")
+    bench.wait_for("running")
+    time.sleep(1)
+    bench.write("time.sleep(2)  # edited")
+    assert process.wait(timeout=60) == 1
+    table = bench.table()
+    assert list(table["state"]) == ["failed", "failed"]
+    assert "have changed since the batch began" in table.loc[1, "error"]
 
 
 def test_a_second_batch_in_one_folder_is_refused(bench):
@@ -325,6 +366,32 @@ def test_odd_characters_stay_inside_the_run_folder(bench, tmp_path):
     assert not list(notebooks.ROOT.glob("made"))
 
 
+def test_odd_results_and_values_reach_the_table(bench):
+    notebook = nbformat.read(bench.notebook, as_version=4)
+    notebook.cells[0].source = "run_dir: str = ''  # folder\nnumber: int = 0  # any"
+    notebook.cells[-1].source = (
+        "import json, pathlib\n(pathlib.Path(run_dir) / 'metrics').mkdir()\n"
+        "results = {'x_mse': float('inf') if number else 1.0, 'y': 10 ** 400, 'z_gap': number / 2}\n"
+        "content = json.dumps({'parameters': {}, 'versions': {}, 'results': results})\n"
+        "(pathlib.Path(run_dir) / 'metrics/01_odd.json').write_text(content)"
+    )
+    nbformat.write(notebook, bench.notebook)
+    ended = bench.run("-p", "number", "0,1,18446744073709551616")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    table = pd.read_parquet(bench.folder / "b" / "runs.parquet")
+    assert list(table["number"]) == ["0", "1", "18446744073709551616"], "beyond 64 bits the column is text"
+    assert list(table["01_odd.z_gap"])[:2] == [0, 0.5]
+    assert (bench.folder / "b/summary.html").exists()
+
+
+@pytest.mark.parametrize("text", ["", "rubbish", "[1, 2]", '{"cells": []}'])
+def test_a_notebook_that_is_none_is_refused(tmp_path, text):
+    path = tmp_path / "broken.ipynb"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=r"broken\.ipynb: "):
+        plan.plan([str(path)], [{}], tmp_path)
+
+
 GOOD = ["03", "-p", "weight_seed", "0"]
 BAD = {  # options after `batch`, and what the message must name
     "unknown name": (["03", "-p", "wieght_seed", "0"], "unknown parameter 'wieght_seed'"),
@@ -356,6 +423,7 @@ BAD = {  # options after `batch`, and what the message must name
     "an unseen seed": (["05", "-p", "test_noise_seed", "1003"], "test_noise_seed = 1003"),
     "unknown notebook": (["09"], "notebook = '09'"),
     "a notebook that is not there": (["missing.ipynb"], "notebook = 'missing.ipynb'"),
+    "too many digits": (["03", "-p", "weight_seed", "9" * 5000], "weight_seed = "),
     "a name that climbs": ([*GOOD, "--name", "../up"], "name = '../up'"),
     "a hidden name": ([*GOOD, "--name", ".hidden"], "name = '.hidden'"),
     "no workers": ([*GOOD, "--workers", "0"], "workers = 0"),
@@ -389,6 +457,10 @@ FILES = {
     "a grid that is a list": ("grid: [1]", "grid = [1]"),
     "runs that are a mapping": ("runs: {a: 1}", "runs = {'a': 1}"),
     "a run that is a number": ("runs: [1]", "runs = [1]"),
+    "no runs": ("runs: []", "runs = []"),
+    "a name given twice": ("grid: {weight_seed: [0], weight_seed: [7]}", "DuplicateKeyError"),
+    "a date that is none": ("grid: {weight_seed: [2020-13-45]}", "cannot be read as YAML"),
+    "a list that holds itself": ("grid: {weight_seed: [&a [1, *a]]}", "weight_seed = [1"),
     "no values": ("grid: {weight_seed: []}", "weight_seed = []"),
     "in both": ("{grid: {weight_seed: [1]}, runs: [{weight_seed: 2}]}", "weight_seed: must stand in"),
     "a name that is a number": ("runs: [{1: 2}]", "every name must be a text"),
@@ -416,6 +488,7 @@ def test_keys_follow_what_results_depend_on(tmp_path, monkeypatch):
     one, same, other = (
         plan.plan(["03"], [given], tmp_path)[0] for given in ({}, {"weight_seed": 0}, {"weight_seed": 1})
     )
+    assert plan.plan(["04"], [{"phase_turns": 1}, {}], tmp_path)[0].key == plan.plan(["04"], [{}], tmp_path)[0].key
     assert one.key == same.key != other.key, "a default that is spelt out changes nothing"
     assert len(plan.plan(["03"], [{}, {"weight_seed": 0}, {"weight_seed": 0}], tmp_path)) == 1, "equal runs are one run"
     monkeypatch.setattr(plan, "fingerprint_of_library", lambda: "another library")

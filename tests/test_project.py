@@ -12,7 +12,6 @@ from urllib.parse import unquote
 
 import nbformat
 import pytest
-import yaml
 
 from lib import load_model, mse_by_noise_seed, read_metrics
 from lib.checkpoint import REFERENCE
@@ -20,7 +19,7 @@ from lib.exercises import check
 from lib.plots.overview import BOXES
 from lib.run import contents
 from lib.run.contents import question_index, read_questions, requirements_table, sections
-from lib.run.notebooks import NOTEBOOKS, ROOT, find_notebooks
+from lib.run.notebooks import NOTEBOOKS, ROOT, find_notebooks, read_yaml
 from lib.run.publish import BEGIN, FIGURES, METRICS, README, with_results
 from lib.run.student import student_copy
 from lib.run.studies import STUDIES, TEST_SEED
@@ -43,7 +42,7 @@ def read(path: Path) -> nbformat.NotebookNode:
 
 def test_conda_and_pip_agree():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    conda = read_yaml(ROOT / "environment.yml")["dependencies"]
     pip = next(entry["pip"] for entry in conda if isinstance(entry, dict))
     assert [line for line in pip if not line.startswith("--editable")] == project["dependencies"]
     assert all("==" in line for line in project["dependencies"] + project["optional-dependencies"]["test"])

@@ -125,7 +125,7 @@ def test_the_summary_of_a_batch(browser, tmp_path):
     page.goto(address)
     text = page.inner_text("main")
     assert "3 runs: 2 finished, 1 failed" in text
-    assert "<b>it ¦ broke</b>" in text
+    assert "<b>it | broke</b>" in text
     assert page.get_by_role("link", name="0.286").get_attribute("href") == "a%3D2-key/"
     assert str(tmp_path) not in text, "where it ran is nobody's concern"
     assert requests == [address]

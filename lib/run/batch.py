@@ -9,19 +9,20 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 from distributed import Client, Future, LocalCluster, wait
-from nbformat import NotebookNode
+from papermill import PapermillExecutionError
 from tqdm import tqdm
 
 from lib.checkpoint import CheckpointError, load_checkpoint, write_atomically
 from lib.evaluation import read_metrics
 from lib.parameters import CHECKPOINT_NAME, log_into
 from lib.run.notebooks import NotebookFailedError, execute, locked
-from lib.run.plan import Run
+from lib.run.plan import Run, fingerprint_of_sources
 from lib.settings import SettingsError
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 STATUS = "status.json"
 CHANGING = {STATUS, ".lock", "run.log"}  # files of a run that may change when it has finished
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-MAX_TEXT = 100_000  # characters of printed text that an executed cell keeps
+MAX_ERROR = 500  # characters of an error that are kept; the whole of it is in the log
 LOOK_EVERY = 1.0  # seconds between two looks at the running ones
 SHOWN_AT_MOST = 4
 Status = dict[str, Any]
@@ -79,24 +80,43 @@ def _execute(run: Run, limit: float) -> Status:
         write_atomically(run.folder / STATUS, json.dumps(status).encode())
         return status
 
+    def at_cell(name: str, index: int) -> None:
+        if time.monotonic() >= deadline:
+            raise TimeoutError
+        tell(cell=f"{name}, cell {index}")
+
+    def check_source() -> None:
+        if fingerprint_of_sources(run.notebooks) != run.source:
+            raise NotebookFailedError("notebook or library have changed since the batch began; give the command again")
+
     try:
+        check_source()
         set_damaged_aside(run.folder / CHECKPOINT_NAME)
         for notebook in run.notebooks:
             (run.folder / notebook.name).unlink(missing_ok=True)
             execute(
                 notebook, run.folder, run.parameters,
                 progress_bar=False, autosave_cell_every=0, coalesce_streams=True,
-                timeout_func=lambda _cell: max(1.0, deadline - time.monotonic()),
-                on_cell_start=lambda cell, cell_index, name=notebook.stem: tell(cell=f"{name}, cell {cell_index}"),
-                on_cell_executed=lambda cell, **_: shorten(cell),
+                start_timeout=max(1, min(60, int(limit))),
+                timeout_func=lambda _cell: max(0.01, deadline - time.monotonic()),
+                on_cell_start=lambda cell, cell_index, name=notebook.stem: at_cell(name, cell_index),
             )  # fmt: skip
+        check_source()
+        for path in (run.folder / "metrics").glob("*.json"):
+            read_metrics(path)
         files = {path: path.stat().st_size for path in run.folder.rglob("*") if path.is_file()}
         kept = {str(path.relative_to(run.folder)): size for path, size in files.items() if path.name not in CHANGING}
         return tell(state="finished", cell="", files=kept)
-    except NotebookFailedError as error:
+    except (NotebookFailedError, ValueError) as error:  # ValueError: it wrote metrics that cannot be read
         late = time.monotonic() >= deadline
-        reason = f"ended by its time limit of {limit:g} s" if late else str(error).strip().splitlines()[-1]
-        return tell(state="failed", error=reason)
+        return tell(state="failed", error=f"ended by its time limit of {limit:g} s" if late else _reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in some words: the exception of the cell, if there is one."""
+    cause = error.__cause__
+    words = f"{cause.ename}: {cause.evalue}" if isinstance(cause, PapermillExecutionError) else str(error)
+    return words.strip()[:MAX_ERROR]
 
 
 def dask_setup(_worker: object) -> None:
@@ -114,13 +134,6 @@ def set_damaged_aside(checkpoint: Path) -> None:
         os.replace(checkpoint, checkpoint.with_suffix(".damaged"))
 
 
-def shorten(cell: NotebookNode) -> None:
-    """Cut printed text that would make the notebook too large to open, and say so."""
-    for output in cell.get("outputs", []):
-        if output.output_type == "stream" and len(output.text) > MAX_TEXT:
-            output.text = f"{output.text[:MAX_TEXT]}\n… {len(output.text) - MAX_TEXT:,} more characters left out\n"
-
-
 @contextmanager
 def cluster(workers: int, scheduler: str) -> Iterator[Client]:
     """A client of the scheduler at this address, or of a local cluster of so many workers, one thread each."""
@@ -130,14 +143,25 @@ def cluster(workers: int, scheduler: str) -> Iterator[Client]:
         except (OSError, ValueError) as error:
             raise SettingsError(f"scheduler = {scheduler!r}: no Dask scheduler answers there ({error})") from error
         with client:
-            threads = max(client.nthreads().values(), default=1)
+            threads = max(client.nthreads().values(), default=0)
             if threads > 1:  # a run has its process to itself: log, working folder and threads are the process's
                 raise SettingsError(f"scheduler = {scheduler!r}: its workers have {threads} threads, must be 1 each")
+            if not threads:
+                log.info("the scheduler has no workers yet: waiting for one")
             yield client
     else:
         options: dict[str, Any] = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL, "preload": __name__}
-        with LocalCluster(n_workers=workers, threads_per_worker=1, **options) as local, Client(local) as client:
-            yield client
+        children: list[psutil.Process] = []
+        try:
+            with LocalCluster(n_workers=workers, threads_per_worker=1, **options) as local, Client(local) as client:
+                try:
+                    yield client
+                finally:
+                    children = psutil.Process().children(recursive=True)
+        finally:  # a kernel that is deep in its own work does not notice that its worker has ended
+            for child in children:
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
 
 
 def run_batch(runs: Sequence[Run], folder: Path, workers: int, scheduler: str, limit: float) -> bool:
@@ -156,8 +180,8 @@ def run_batch(runs: Sequence[Run], folder: Path, workers: int, scheduler: str, l
     Raises:
         SettingsError: no scheduler answers.
     """
-    for name in ("distributed", "distributed.client"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # it tells of every worker that comes and goes
+    for name in ("asyncio", *(name for name in logging.root.manager.loggerDict if name.startswith("distributed"))):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # they tell of every worker that comes and goes
     todo = [run for run in runs if read_status(run)["state"] != "finished"]
     log.info("%d runs in %s: %d finished before, %d to do", len(runs), folder, len(runs) - len(todo), len(todo))
     if not todo:
@@ -197,10 +221,11 @@ def _follow(client: Client, todo: Sequence[Run], limit: float) -> None:
                     bar.write(f"{status['state']}: {run.folder.name} {status.get('error', '')}")
                     bar.update()
                 next_ones = list(pending.values())[:SHOWN_AT_MOST]  # they begin in this order
-                cells = [(read_status(run).get("cell"), run.folder.name.rpartition("-")[0]) for run in next_ones]
-                running = [f"{name[:40]}: {cell}" for cell, name in cells if cell]
+                looks = [(read_status(run), run.folder.name.rpartition("-")[0]) for run in next_ones]
+                running = [f"{name[:40]}: {look['cell']}" for look, name in looks if look["state"] == "running"]
                 bar.set_postfix_str("; ".join([f"{failed} failed", *running]))
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
         log.info("stopping, which takes some seconds; workers of a cluster of yours end the runs that they are at")
         client.cancel(list(pending), force=True)
         raise

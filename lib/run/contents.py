@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import nbformat
-import yaml
 
 from lib.evaluation import read_metrics
-from lib.run.notebooks import NOTEBOOKS, find_notebooks
+from lib.run.notebooks import NOTEBOOKS, find_notebooks, read_yaml
 
 QUESTIONS = NOTEBOOKS / "questions.yml"
 REQUIREMENTS = NOTEBOOKS / "requirements.yml"
@@ -64,7 +63,7 @@ def sections(notebook: Path) -> list[Section]:
 
 def read_questions() -> dict[str, dict[str, str]]:
     """The questions by chapter: id and wording of each."""
-    content: dict[str, dict[str, str]] = yaml.safe_load(QUESTIONS.read_text())
+    content: dict[str, dict[str, str]] = read_yaml(QUESTIONS)
     return content
 
 
@@ -108,7 +107,7 @@ def requirements_table(metrics: Path) -> str:
     places = [section for notebook in find_notebooks() for section in sections(notebook)]
     lines = ["| | the assignment asks for | met in | measured |", "| --- | --- | --- | --- |"]
     number = 0
-    for group, requirements in yaml.safe_load(REQUIREMENTS.read_text()).items():
+    for group, requirements in read_yaml(REQUIREMENTS).items():
         lines.append(f"| | **{group}** | | |")
         for entry in requirements:
             number += 1

@@ -14,9 +14,11 @@ from typing import Any
 
 import nbformat
 import papermill
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from lib.parameters import NotebookParameters
+from lib.run import engine
 from lib.settings import SettingsError
 
 log = logging.getLogger(__name__)
@@ -81,17 +83,30 @@ def in_running_order(notebooks: Sequence[Path]) -> list[Path]:
 
 
 def parameters_of(notebook: Path) -> dict[str, Any]:
-    """The parameters that a notebook declares, with their default values."""
-    declared = papermill.inspect_notebook(str(notebook))
-    return {name: ast.literal_eval(entry["default"]) for name, entry in declared.items()}
+    """The parameters that a notebook declares, with their default values.
+
+    Raises:
+        SettingsError: it is no notebook, or does not declare ``run_dir``, without which it would write anywhere.
+    """
+    try:
+        declared = papermill.inspect_notebook(str(notebook))
+        found = {name: ast.literal_eval(entry["default"]) for name, entry in declared.items()}
+    except Exception as error:  # a damaged file can fail anywhere inside the reader
+        raise SettingsError(f"notebook = {notebook}: its parameters cannot be read ({error!r})") from error
+    if "run_dir" not in found:
+        raise SettingsError(f"notebook = {notebook}: must declare run_dir in a cell that is tagged 'parameters'")
+    return found
 
 
-def check_parameters(declared: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any]) -> None:
+def check_parameters(declared: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any]) -> dict[str, Any]:
     """Refuse parameters that no notebook declares, and values that are not permitted, before a kernel starts.
 
     Args:
         declared: `parameters_of` each notebook, by its name.
         given: name and value of each parameter that is to be set.
+
+    Returns:
+        What was given, with whole numbers as floats where a float is declared.
 
     Raises:
         SettingsError: names each bad parameter, its value and what is permitted.
@@ -103,12 +118,15 @@ def check_parameters(declared: Mapping[str, Mapping[str, Any]], given: Mapping[s
                 f"unknown parameter {name!r} (value {value!r}); permitted in "
                 f"{', '.join(declared)}: {', '.join(sorted(permitted))}"
             )
+    floats = {name for parameters in declared.values() for name, value in parameters.items() if type(value) is float}
+    given = {name: float(value) if name in floats and type(value) is int else value for name, value in given.items()}
     for parameters in declared.values():
         values = {name: given.get(name, default) for name, default in parameters.items()}
         for name, default in parameters.items():
             if name not in NotebookParameters.model_fields and type(values[name]) is not type(default):
                 raise SettingsError(f"{name} = {values[name]!r}: must be of type {type(default).__name__}")
         NotebookParameters(**{name: values[name] for name in values if name in NotebookParameters.model_fields})
+    return given
 
 
 def execute(notebook: Path, folder: Path, given: dict[str, Any], **options: Any) -> Path:
@@ -132,6 +150,7 @@ def execute(notebook: Path, folder: Path, given: dict[str, Any], **options: Any)
     output, partial = folder / notebook.name, folder / f"{notebook.stem}.failed.ipynb"
     os.environ["MPLBACKEND"] = "agg"  # figures reach the page through lib.figures.show alone
     settings = {"cwd": str(notebook.parent), "execution_timeout": CELL_TIMEOUT, "kernel_name": "python3"}
+    settings |= {"engine_name": engine.NAME, "log_file": str(folder / "run.log")}
     settings |= {"extra_arguments": ["--IPKernelApp.log_level=40"]} | options  # errors only
     try:
         papermill.execute_notebook(str(notebook), str(partial), parameters=values, log_output=False, **settings)
@@ -145,6 +164,19 @@ def execute(notebook: Path, folder: Path, given: dict[str, Any], **options: Any)
     return output
 
 
+def parse_yaml(text: str, what: str) -> Any:
+    """What a text says as YAML 1.2: ``010`` is ten, ``1e-3`` a number, and a name cannot be given twice.
+
+    Raises:
+        SettingsError: it cannot be read; ``what`` tells where it stands.
+    """
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise SettingsError(f"{what}: cannot be read as YAML ({type(error).__name__}: {reason})") from error
+
+
 def read_yaml(path: Path) -> dict[Any, Any]:
     """The mapping that a YAML file holds.
 
@@ -152,9 +184,10 @@ def read_yaml(path: Path) -> dict[Any, Any]:
         SettingsError: the file cannot be read, or holds something else.
     """
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"file = {path}: cannot be read as YAML ({error})") from error
+    content = parse_yaml(text, f"file = {path}")
     if not isinstance(content, dict):
         raise SettingsError(f"file = {path}: must hold lines of the form 'name: value'")
     return content
@@ -189,7 +222,7 @@ def run(name: str, given: dict[str, Any], names: Sequence[str] = ()) -> Path:
     """
     check_name(name)
     notebooks = find_notebooks(names)
-    check_parameters({notebook.stem: parameters_of(notebook) for notebook in notebooks}, given)
+    given = check_parameters({notebook.stem: parameters_of(notebook) for notebook in notebooks}, given)
     folder = RUNS / name
     with locked(folder):
         for notebook in notebooks:  # what a run before has left must not pass for this one's

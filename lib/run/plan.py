@@ -11,9 +11,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import nbformat
-import yaml
 
-from lib.run.notebooks import ROOT, check_parameters, find_notebooks, in_running_order, parameters_of, read_yaml
+from lib.run.notebooks import (
+    ROOT,
+    check_parameters,
+    find_notebooks,
+    in_running_order,
+    parameters_of,
+    parse_yaml,
+    read_yaml,
+)
 from lib.settings import SettingsError
 
 MAX_RUNS = 100_000
@@ -27,12 +34,14 @@ class Run(NamedTuple):
     Attributes:
         notebooks: what it executes, in order.
         parameters: what is varied in the batch, with this run's values.
+        source: fingerprint of notebooks and library.
         key: fingerprint of notebooks, all their parameters and the library: equal keys, equal results.
         folder: where everything of this run goes.
     """
 
     notebooks: tuple[Path, ...]
     parameters: Parameters
+    source: str
     key: str
     folder: Path
 
@@ -45,17 +54,14 @@ def parse_values(name: str, text: str) -> list[Any]:
     """
     values: list[Any] = []
     for part in text.split(","):
-        ends = re.fullmatch(r"\s*(\d+)\.\.(\d+)\s*", part)
+        ends = re.fullmatch(r"\s*(\d{1,15})\.\.(\d{1,15})\s*", part)
         if ends:
             first, last = int(ends[1]), int(ends[2])
             if not 0 <= last - first < MAX_RUNS:
                 raise SettingsError(f"{name} = {part.strip()}: must rise, by less than {MAX_RUNS:,} steps")
             values += range(first, last + 1)
             continue
-        try:
-            values.append(yaml.safe_load(part))
-        except yaml.YAMLError as error:
-            raise SettingsError(f"{name} = {part!r}: cannot be read as a value") from error
+        values.append(parse_yaml(part, f"{name} = {part!r}"))
         if values[-1] is None:
             raise SettingsError(f"{name} = {text!r}: must be a value, values with commas between, or a range as 0..9")
     return values
@@ -70,11 +76,11 @@ def read_plan(path: Path) -> tuple[Parameters, list[Parameters]]:
     content = read_yaml(path)
     if not content or set(content) - {"grid", "runs"}:
         raise SettingsError(f"file = {path}: must hold 'grid' (name: values), 'runs' (a list of mappings), or both")
-    grid, runs = content.get("grid", {}), content.get("runs", [])
+    grid, runs = content.get("grid", {}), content.get("runs", [{}])
     if not isinstance(grid, dict):
         raise SettingsError(f"grid = {grid!r}: must be a mapping from parameters to values")
-    if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs):
-        raise SettingsError(f"runs = {runs!r}: must be a list of mappings from parameters to values")
+    if not isinstance(runs, list) or not runs or not all(isinstance(run, dict) for run in runs):
+        raise SettingsError(f"runs = {runs!r}: must be a list of mappings from parameters to values, at least one")
     texts = {name: values for name, values in grid.items() if isinstance(values, str) and ".." in values}
     return grid | {name: parse_values(name, text) for name, text in texts.items()}, runs
 
@@ -112,6 +118,18 @@ def fingerprint_of_library() -> str:
     return digest.hexdigest()
 
 
+def fingerprint_of_sources(notebooks: Sequence[Path]) -> str:
+    """Fingerprint of what a run executes: the cells of its notebooks, and the library."""
+    cells = [
+        [
+            (cell.cell_type, cell.metadata.get("tags", []), cell.source)
+            for cell in nbformat.read(path, as_version=4).cells
+        ]
+        for path in notebooks
+    ]
+    return hashlib.sha256((json.dumps(cells) + fingerprint_of_library()).encode()).hexdigest()
+
+
 def plan(names: Sequence[str], combinations: Sequence[Parameters], folder: Path) -> list[Run]:
     """The runs of a batch, all checked; equal ones, also by way of a default value, are one.
 
@@ -130,16 +148,19 @@ def plan(names: Sequence[str], combinations: Sequence[Parameters], folder: Path)
     defaults = {name: value for parameters in declared.values() for name, value in parameters.items()}
     if taken := COLUMNS & set(defaults):
         raise SettingsError(f"parameters = {', '.join(sorted(taken))}: must not be named as columns of the table")
-    sources = [[cell.source for cell in nbformat.read(path, as_version=4).cells] for path in notebooks]
-    common = json.dumps([[path.stem for path in notebooks], sources, fingerprint_of_library()])
     varied = {name: defaults[name] for name in defaults if any(name in given for given in combinations)}
+    source = fingerprint_of_sources(notebooks)
     runs: dict[str, Run] = {}
     for given in combinations:
         if not all(isinstance(name, str) for name in given):
             raise SettingsError(f"parameters = {given!r}: every name must be a text")
-        check_parameters(declared, given)
-        values, told = defaults | given | {"run_dir": ""}, varied | given
-        key = hashlib.sha256((common + json.dumps(values, sort_keys=True)).encode()).hexdigest()[:16]
+        given = check_parameters(declared, given)
+        values = {name: {**own, **{k: given[k] for k in own if k in given}} for name, own in declared.items()}
+        try:
+            key = hashlib.sha256(json.dumps([values, source], sort_keys=True).encode()).hexdigest()[:16]
+        except (TypeError, ValueError, RecursionError) as error:
+            raise SettingsError(f"parameters = {given!r}: must be plain values ({error})") from error
+        told = varied | given
         words = re.sub(r"[^A-Za-z0-9=.,-]+", "_", ",".join(f"{name}={value}" for name, value in told.items()))
-        runs.setdefault(key, Run(notebooks, told, key, folder / f"{words.strip('.')[:80] or 'defaults'}-{key}"))
+        runs.setdefault(key, Run(notebooks, told, source, key, folder / f"{words.strip('.')[:80] or 'defaults'}-{key}"))
     return list(runs.values())

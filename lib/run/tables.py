@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,15 @@ def numbers_in(values: dict[str, Any], prefix: str) -> dict[str, float]:
         if isinstance(value, dict):
             found |= numbers_in(value, f"{prefix}.{name}")
         elif isinstance(value, (int, float)):
-            found[f"{prefix}.{name}"] = float(value)
+            with suppress(OverflowError):
+                found[f"{prefix}.{name}"] = float(value)
     return found
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as a table can hold it: as it is, or as text."""
+    fits = isinstance(value, (str, float)) or (isinstance(value, int) and abs(value) < 2**63)
+    return value if fits else json.dumps(value)
 
 
 def table_of(runs: Sequence[Run]) -> pd.DataFrame:
@@ -44,11 +53,14 @@ def table_of(runs: Sequence[Run]) -> pd.DataFrame:
         state = "interrupted" if status["state"] == "running" else status["state"]  # the batch has ended, or lost it
         row: dict[str, Any] = {"folder": run.folder.name, "state": state}
         row |= {"seconds": status.get("seconds"), "error": status.get("error", "")}
-        row |= run.parameters
+        row |= {name: _plain(value) for name, value in run.parameters.items()}
         for path in sorted((run.folder / "metrics").glob("*.json")) * (state == "finished"):
             row |= numbers_in(read_metrics(path)["results"], path.stem)
         rows.append(row)
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    for name in table.select_dtypes(object):  # a column of several kinds: all as text
+        table[name] = table[name].map(lambda value: value if isinstance(value, str) else json.dumps(value))
+    return table
 
 
 def table_of_seeds(checkpoint: Path | None, noise_seeds: Sequence[Any]) -> pd.DataFrame:
