@@ -37,7 +37,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         description="Execute notebooks once for every combination of parameters, each run into a folder of its own "
         "under runs/NAME/, then write runs.csv, runs.parquet and summary.html there. Finished runs are skipped: after "
         "an interruption, give the same command again.",
-        epilog="Example: python -m lib batch 03 04 --name width -p hidden_size 16,32 -p weight_seed 0..4. As YAML: "
+        epilog="Example: python -m lib batch 03 04 --name width -p hidden_size 32,64 -p weight_seed 0..4. A name "
+        "that no notebook declares is refused, with those that are permitted. As YAML: "
         "'grid' holds names with lists of values, of which all combinations are run; 'runs' holds a list of mappings, "
         "one for each run; with both, each listed run meets each combination.",
     )
@@ -119,8 +120,9 @@ def seeds_command(options: argparse.Namespace) -> int:
     table = tables.table_of_seeds(options.checkpoint, seeds)
     tables.write_table(table, notebooks.RUNS / options.name / "seeds")
     worst = table.loc[table["mse"].idxmax()]
-    print(f"{len(table)} noise seeds: MSE {table['mse'].median():.2e} (median), worst {worst['mse']:.2e} at noise seed")
-    print(f"{worst['noise_seed']:.0f}; see {_short(notebooks.RUNS / options.name / 'seeds.csv')}")
+    told = f"worst {worst['mse']:.2e} at noise seed {worst['noise_seed']:.0f}"
+    print(f"{len(table)} noise seeds: MSE {table['mse'].median():.2e} (median), {told}")
+    print(f"see {_short(notebooks.RUNS / options.name / 'seeds.csv')}")
     return 0
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 from distributed import Client, Future, LocalCluster, wait
+from distributed.comm.core import CommClosedError
 from papermill import PapermillExecutionError
 from tqdm import tqdm
 
@@ -191,8 +192,8 @@ def run_batch(runs: Sequence[Run], folder: Path, workers: int, scheduler: str, l
         with cluster(min(workers, len(todo)), scheduler) as client:
             log.info("dashboard: %s", client.dashboard_link)
             _follow(client, todo, limit)
-    except (KeyboardInterrupt, CancelledError) as error:
-        why = "the scheduler is gone" if isinstance(error, CancelledError) else "stopped"
+    except (KeyboardInterrupt, CancelledError, CommClosedError) as error:
+        why = "stopped" if isinstance(error, KeyboardInterrupt) else "the scheduler is gone"
         log.info("%s; what has finished is kept, and the same command goes on from here", why)
         return False
     return True
