@@ -17,7 +17,7 @@ test_noise_seed: int = 2  # noise seed
 """
 BODY = """
 from lib import SignalSpec, load_model, mse_by_noise_seed, write_metrics
-from lib.parameters import begin_notebook
+from lib.lessons.parameters import begin_notebook
 
 begin_notebook(run_dir=run_dir, test_noise_seed=test_noise_seed)
 (mse,) = mse_by_noise_seed(load_model(), SignalSpec(), [test_noise_seed])

@@ -19,8 +19,9 @@ import pytest
 from distributed import Client
 
 from lib import SettingsError
-from lib.__main__ import main
+from lib.lessons import files
 from lib.run import batch, notebooks, plan
+from lib.run.cli import main
 from lib.run.tables import table_of_seeds
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -60,12 +61,12 @@ class Bench:
 
     def run(self, *options: str, **where) -> subprocess.CompletedProcess:
         return subprocess.run(
-            self.command(*options, **where), cwd=notebooks.ROOT, capture_output=True, text=True, timeout=240
+            self.command(*options, **where), cwd=files.ROOT, capture_output=True, text=True, timeout=240
         )
 
     def start(self, *options: str) -> subprocess.Popen:
         return subprocess.Popen(
-            self.command(*options), cwd=notebooks.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            self.command(*options), cwd=files.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
             start_new_session=True,
         )  # fmt: skip
@@ -365,7 +366,7 @@ def test_odd_characters_stay_inside_the_run_folder(bench, tmp_path):
     folders = [path for path in (tmp_path / "b").iterdir() if path.is_dir() and path.name != "figures"]
     assert len(folders) == len(odd)
     assert {path.name for path in tmp_path.iterdir()} == before | {"b", "executions.txt"}
-    assert not list(notebooks.ROOT.glob("made"))
+    assert not list(files.ROOT.glob("made"))
 
 
 def test_odd_results_and_values_reach_the_table(bench):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from lib import FrequencyDataset, SignalSpec, load_model, roll_out
-from lib.live import live_stepper
+from lib.lessons.live import live_stepper
 from lib.run.booklet import find_browser
 from lib.run.notebooks import NOTEBOOKS
 

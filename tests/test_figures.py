@@ -8,7 +8,8 @@ from matplotlib.testing.compare import compare_images
 
 from lib import read_metrics
 from lib.checkpoint import REFERENCE
-from lib.figures import FILES
+from lib.lessons import files
+from lib.lessons.figures import FILES
 from lib.run import notebooks
 from lib.run.publish import FIGURES, METRICS
 
@@ -16,7 +17,7 @@ SAME, ALIKE = 1.0, 12.0  # root mean square difference of the pixels, of 255
 # The training ends in other bits on other machines: these figures may look a little different there.
 TRAINED = {
     name
-    for path in notebooks.find_notebooks()
+    for path in files.find_notebooks()
     for cell in nbformat.read(path, as_version=4).cells
     if "nbval-ignore-output" in cell.metadata.get("tags", [])
     for name in re.findall(r'"(\w+)",\s*run_dir', cell.source)

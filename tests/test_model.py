@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib import ModelConfig, SettingsError, StatefulLSTMExtractor, StateResetWarning, roll_out
-from lib.explain import chain_length
+from lib.lessons.instruments import chain_length
 
 
 def test_state_is_none_until_the_first_sample(model, dataset):

@@ -15,11 +15,11 @@ import pytest
 
 from lib import load_model, mse_by_noise_seed, read_metrics
 from lib.checkpoint import REFERENCE
-from lib.exercises import check
-from lib.plots.overview import BOXES
-from lib.run import contents
-from lib.run.contents import question_index, read_questions, requirements_table, sections
-from lib.run.notebooks import NOTEBOOKS, ROOT, find_notebooks, read_yaml
+from lib.lessons import contents
+from lib.lessons.contents import question_index, read_questions, requirements_table, sections
+from lib.lessons.exercises import check
+from lib.lessons.files import NOTEBOOKS, ROOT, find_notebooks, read_yaml
+from lib.lessons.plots.overview import BOXES
 from lib.run.publish import BEGIN, FIGURES, METRICS, README, with_results
 from lib.run.student import student_copy
 from lib.run.studies import STUDIES, TEST_SEED

@@ -6,10 +6,11 @@ import nbformat
 import pytest
 
 from lib import SettingsError
-from lib.__main__ import given_parameters, parse
-from lib.figures import Picture, panels, show
-from lib.parameters import NotebookParameters, begin_notebook
+from lib.lessons import files
+from lib.lessons.figures import Picture, panels, show
+from lib.lessons.parameters import NotebookParameters, begin_notebook
 from lib.run import notebooks
+from lib.run.cli import given_parameters, parse
 from lib.run.publish import clean
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -30,12 +31,13 @@ def tiny(tmp_path, monkeypatch):
                 "run_dir: str = ''  # folder\nweight_seed: int = 0  # seed", metadata={"tags": ["parameters"]}
             ),
             nbformat.v4.new_code_cell(
-                "from lib.parameters import begin_notebook\nbegin_notebook(run_dir=run_dir, weight_seed=weight_seed)"
+                "from lib.lessons.parameters import begin_notebook\n"
+                "begin_notebook(run_dir=run_dir, weight_seed=weight_seed)"
             ),
             nbformat.v4.new_code_cell(body),
         ]
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), source / f"{name}.ipynb")
-    monkeypatch.setattr(notebooks, "NOTEBOOKS", source)
+    monkeypatch.setattr(files, "NOTEBOOKS", source)
     monkeypatch.setattr(notebooks, "RUNS", tmp_path / "runs")
     return tmp_path
 
@@ -88,7 +90,7 @@ def test_unknown_notebooks_are_refused(tiny):
 
 def test_every_declared_parameter_is_known_and_has_its_default():
     defaults = dict(NotebookParameters())
-    for path in notebooks.find_notebooks():
+    for path in files.find_notebooks():
         for name, value in notebooks.parameters_of(path).items():
             assert value == defaults[name], f"{path.stem}: {name}"
 
@@ -140,7 +142,7 @@ def test_two_runs_in_one_folder_are_refused(tiny):
 
 def test_errors_of_the_command_line_are_one_line_and_a_status():
     call = [sys.executable, "-m", "lib", "run", "-p", "weight_sede", "3"]
-    result = subprocess.run(call, capture_output=True, text=True, cwd=notebooks.ROOT)
+    result = subprocess.run(call, capture_output=True, text=True, cwd=files.ROOT)
     assert result.returncode == 2
     assert result.stderr.startswith("error: unknown parameter 'weight_sede'")
     assert "Traceback" not in result.stderr
@@ -173,10 +175,10 @@ def test_figures_are_reproducible_and_described(tmp_path, capsys):
 def test_only_a_whole_run_with_default_parameters_is_published(tiny, monkeypatch):
     from lib.run import publish
 
-    monkeypatch.setattr(publish, "NOTEBOOKS", notebooks.NOTEBOOKS)
+    monkeypatch.setattr(publish, "NOTEBOOKS", files.NOTEBOOKS)
     monkeypatch.setattr(publish, "RUNS", notebooks.RUNS)
-    monkeypatch.setattr(publish, "find_notebooks", lambda: notebooks.find_notebooks(["01"]))
-    source = (notebooks.NOTEBOOKS / "01_good.ipynb").read_bytes()
+    monkeypatch.setattr(publish, "find_notebooks", lambda: files.find_notebooks(["01"]))
+    source = (files.NOTEBOOKS / "01_good.ipynb").read_bytes()
     with pytest.raises(SettingsError, match=r"lacks 01_good, figures, metrics"):
         publish.publish("none")
     folder = notebooks.run("odd", {"weight_seed": 3}, ["01"])
@@ -184,16 +186,16 @@ def test_only_a_whole_run_with_default_parameters_is_published(tiny, monkeypatch
         (folder / kind).mkdir()
     with pytest.raises(SettingsError, match=r"01_good had {'weight_seed': 3}"):
         publish.publish("odd")
-    assert (notebooks.NOTEBOOKS / "01_good.ipynb").read_bytes() == source
+    assert (files.NOTEBOOKS / "01_good.ipynb").read_bytes() == source
     folder = notebooks.run("old", {}, ["01"])
     for kind in ("figures", "metrics"):
         (folder / kind).mkdir()
     edited = nbformat.reads(source.decode(), as_version=4)
     edited.cells[-1].source += "  # edited since"
-    nbformat.write(edited, notebooks.NOTEBOOKS / "01_good.ipynb")
+    nbformat.write(edited, files.NOTEBOOKS / "01_good.ipynb")
     with pytest.raises(SettingsError, match="01_good has changed"):
         publish.publish("old")
-    assert "edited since" in (notebooks.NOTEBOOKS / "01_good.ipynb").read_text()
+    assert "edited since" in (files.NOTEBOOKS / "01_good.ipynb").read_text()
 
 
 def test_publishing_takes_what_the_run_shows_and_nothing_else(tmp_path, monkeypatch):
@@ -203,7 +205,7 @@ def test_publishing_takes_what_the_run_shows_and_nothing_else(tmp_path, monkeypa
     for place in places.values():
         place.mkdir()
     cell = (
-        "from lib.figures import Picture, panels, show\n"
+        "from lib.lessons.figures import Picture, panels, show\n"
         "show(Picture(panels()[0], 'An empty figure.'), 'one', run_dir)\n"
         "open(run_dir + '/figures/.one.png.tmp', 'w').close()\n"
         "from lib import write_metrics\nwrite_metrics(run_dir + '/metrics/01_good.json', {}, {})"

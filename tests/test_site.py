@@ -13,8 +13,8 @@ from bs4 import BeautifulSoup
 from playwright.sync_api import sync_playwright
 from pypdf import PdfReader
 
+from lib.lessons.contents import QUESTIONS, read_questions
 from lib.run.booklet import booklet, find_browser
-from lib.run.contents import QUESTIONS, read_questions
 from lib.run.notebooks import find_notebooks
 from lib.run.publish import FIGURES
 from lib.run.render import site

@@ -4,11 +4,11 @@ import torch
 from ipywidgets import IntSlider
 
 from lib import FrequencyDataset, SignalSpec, StatefulLSTMExtractor, roll_out
-from lib.drawing import stepper_html
-from lib.explain import REPLACEMENTS, intervene
-from lib.figures import Picture, panels
-from lib.stepper import POLICIES, Stepper
-from lib.widgets import RUN, Explorer, StepperShell, film
+from lib.lessons.drawing import stepper_html
+from lib.lessons.figures import Picture, panels
+from lib.lessons.instruments import REPLACEMENTS, intervene
+from lib.lessons.stepper import POLICIES, Stepper
+from lib.lessons.widgets import RUN, Explorer, StepperShell, film
 
 
 @pytest.fixture

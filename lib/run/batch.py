@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from lib.checkpoint import CheckpointError, load_checkpoint, write_atomically
 from lib.evaluation import read_metrics
-from lib.parameters import CHECKPOINT_NAME, log_into
+from lib.lessons.parameters import CHECKPOINT_NAME, log_into
 from lib.run.notebooks import NotebookFailedError, execute, locked
 from lib.run.plan import Run, fingerprint_of_sources
 from lib.settings import SettingsError

@@ -12,8 +12,8 @@ from urllib.parse import unquote
 from bs4 import BeautifulSoup
 from pypdf import PdfReader
 
-from lib.run.contents import Section
-from lib.run.notebooks import find_notebooks
+from lib.lessons.contents import Section
+from lib.lessons.files import find_notebooks
 from lib.run.render import BUILD, TEMPLATES, Chapter, chapter, copy_assets, front
 from lib.settings import SettingsError
 

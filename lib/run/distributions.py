@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lib.figures import BLUE, RED, Picture, label, panels
+from lib.lessons.figures import BLUE, RED, Picture, label, panels
 from lib.signals import Array
 
 

@@ -14,17 +14,14 @@ from typing import Any
 
 import nbformat
 import papermill
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from lib.parameters import NotebookParameters
+from lib.lessons.files import ROOT, find_notebooks
+from lib.lessons.parameters import NotebookParameters
 from lib.run import engine
 from lib.settings import SettingsError
 
 log = logging.getLogger(__name__)
 
-ROOT = Path(__file__).parents[2]
-NOTEBOOKS = ROOT / "notebooks"
 RUNS = ROOT / "runs"
 CELL_TIMEOUT = 1800  # seconds; nothing in the series comes near, but a hanging cell must end
 
@@ -51,30 +48,6 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
 
 class NotebookFailedError(RuntimeError):
     """A notebook that did not run to its end."""
-
-
-def find_notebooks(names: Sequence[str] = ()) -> list[Path]:
-    """The numbered notebooks in their order.
-
-    Args:
-        names: which: a number (``03``), a name, or the path of any other notebook; empty means all numbered ones.
-
-    Raises:
-        SettingsError: a name fits no notebook; the message lists all.
-    """
-    everything = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-    if not names:
-        return everything
-    chosen = []
-    for name in names:
-        found = [path for path in everything if name in (path.stem, path.stem.split("_")[0])]
-        if not found and name.endswith(".ipynb") and Path(name).is_file():
-            found = [Path(name).resolve()]
-        if not found:
-            known = ", ".join(path.stem for path in everything)
-            raise SettingsError(f"notebook = {name!r}: must be one of {known}, or the path of an .ipynb file")
-        chosen += found
-    return sorted(set(chosen))
 
 
 def in_running_order(notebooks: Sequence[Path]) -> list[Path]:
@@ -148,7 +121,7 @@ def execute(notebook: Path, folder: Path, given: dict[str, Any], **options: Any)
     values = {name: value for name, value in given.items() if name in declared} | {"run_dir": str(folder.resolve())}
     folder.mkdir(parents=True, exist_ok=True)
     output, partial = folder / notebook.name, folder / f"{notebook.stem}.failed.ipynb"
-    os.environ["MPLBACKEND"] = "agg"  # figures reach the page through lib.figures.show alone
+    os.environ["MPLBACKEND"] = "agg"  # figures reach the page through lib.lessons.figures.show alone
     settings = {"cwd": str(notebook.parent), "execution_timeout": CELL_TIMEOUT, "kernel_name": "python3"}
     settings |= {"engine_name": engine.NAME, "log_file": str(folder / "run.log")}
     settings |= {"extra_arguments": ["--IPKernelApp.log_level=40"]} | options  # errors only
@@ -162,35 +135,6 @@ def execute(notebook: Path, folder: Path, given: dict[str, Any], **options: Any)
         raise NotebookFailedError(f"{notebook.stem} did not run to its end, see {partial}")
     os.replace(partial, output)
     return output
-
-
-def parse_yaml(text: str, what: str) -> Any:
-    """What a text says as YAML 1.2: ``010`` is ten, ``1e-3`` a number, and a name cannot be given twice.
-
-    Raises:
-        SettingsError: it cannot be read; ``what`` tells where it stands.
-    """
-    try:
-        return YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise SettingsError(f"{what}: cannot be read as YAML ({type(error).__name__}: {reason})") from error
-
-
-def read_yaml(path: Path) -> dict[Any, Any]:
-    """The mapping that a YAML file holds.
-
-    Raises:
-        SettingsError: the file cannot be read, or holds something else.
-    """
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"file = {path}: cannot be read as YAML ({error})") from error
-    content = parse_yaml(text, f"file = {path}")
-    if not isinstance(content, dict):
-        raise SettingsError(f"file = {path}: must hold lines of the form 'name: value'")
-    return content
 
 
 def check_name(name: str) -> None:

@@ -12,15 +12,8 @@ from typing import Any, NamedTuple
 
 import nbformat
 
-from lib.run.notebooks import (
-    ROOT,
-    check_parameters,
-    find_notebooks,
-    in_running_order,
-    parameters_of,
-    parse_yaml,
-    read_yaml,
-)
+from lib.lessons.files import ROOT, find_notebooks, parse_yaml, read_yaml
+from lib.run.notebooks import check_parameters, in_running_order, parameters_of
 from lib.settings import SettingsError
 
 MAX_RUNS = 100_000

@@ -7,8 +7,9 @@ from nbformat import NotebookNode
 
 from lib.checkpoint import write_atomically
 from lib.evaluation import read_metrics
-from lib.figures import FILES
-from lib.run.notebooks import NOTEBOOKS, ROOT, RUNS, find_notebooks, parameters_of
+from lib.lessons.figures import FILES
+from lib.lessons.files import NOTEBOOKS, ROOT, find_notebooks
+from lib.run.notebooks import RUNS, parameters_of
 from lib.settings import SettingsError
 
 FIGURES = ROOT / "figures"

@@ -20,8 +20,8 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from lib.checkpoint import write_atomically
-from lib.run.contents import Section, sections
-from lib.run.notebooks import ROOT, find_notebooks
+from lib.lessons.contents import Section, sections
+from lib.lessons.files import ROOT, find_notebooks
 from lib.run.publish import FIGURES, results_table
 
 PAGES = Path(__file__).with_name("pages")

@@ -10,12 +10,13 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from lib.run.notebooks import NOTEBOOKS, ROOT, find_notebooks
+from lib.lessons.files import NOTEBOOKS, ROOT, find_notebooks
 from lib.run.render import BUILD, PAGES, replaced
 
 KEPT = ("pyproject.toml", "environment.yml", ".gitignore")
 OWN = {"student.md": "README.md", "student.mk": "Makefile"}  # what a student needs of them
-TESTS = ("conftest", *(f"test_{name}" for name in ("signals", "loader", "model", "training", "evaluation", "explain")))
+TESTED = ("signals", "loader", "model", "training", "evaluation", "instruments")
+TESTS = ("conftest", *(f"test_{name}" for name in TESTED))
 
 
 def without_solutions(notebook: NotebookNode) -> NotebookNode:

@@ -10,9 +10,9 @@ import numpy as np
 
 from lib.checkpoint import REFERENCE, REFERENCE_CHECKPOINT, load_checkpoint, save_checkpoint
 from lib.evaluation import metrics_by_frequency, mse_by_noise_seed, write_metrics
+from lib.lessons.parameters import NotebookParameters
 from lib.loader import FrequencyDataset
 from lib.model import ModelConfig, roll_out
-from lib.parameters import NotebookParameters
 from lib.recipe import TrainingConfig
 from lib.run.notebooks import RUNS
 from lib.settings import SettingsError

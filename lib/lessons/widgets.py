@@ -13,9 +13,9 @@ import matplotlib as mpl
 from IPython.display import HTML
 from matplotlib import pyplot as plt
 
-from lib.drawing import stepper_html
-from lib.figures import STYLE, Picture
-from lib.stepper import POLICIES, Stepper
+from lib.lessons.drawing import stepper_html
+from lib.lessons.figures import STYLE, Picture
+from lib.lessons.stepper import POLICIES, Stepper
 
 RUN = 50  # samples of the button "Run"
 PLAY = 5  # samples of one beat of "Play"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.patches import FancyBboxPatch
 
-from lib.figures import BLUE, GREEN, ORANGE, PURPLE, Picture, panels
+from lib.lessons.figures import BLUE, GREEN, ORANGE, PURPLE, Picture, panels
 
 WIDTH, HEIGHT = 2.1, 0.74
 ROWS = {"data": (BLUE, 3), "lib/": (GREEN, 2), "notebooks/": (PURPLE, 1), "for readers": (ORANGE, 0)}

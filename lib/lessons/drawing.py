@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib import pyplot as plt
 
-from lib.figures import BLUE, GREY, RED
+from lib.lessons.figures import BLUE, GREY, RED
+from lib.lessons.stepper import Stepper
 from lib.signals import Array
-from lib.stepper import Stepper
 
 WINDOW = 200  # samples shown
 STRIP = 60  # samples of the state shown

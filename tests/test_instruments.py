@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from lib import SignalSpec, generate
-from lib.explain import (
+from lib.lessons.instruments import (
     amplitude_spectrum,
     autocorrelation,
     best_linear_prediction,

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from lib.explain import Gates, orbit
-from lib.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Picture, label, panels
+from lib.lessons.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Picture, label, panels
+from lib.lessons.instruments import Gates, orbit
 from lib.signals import Array, SignalSpec
 
 

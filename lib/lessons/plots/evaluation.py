@@ -8,7 +8,7 @@ from itertools import cycle
 import numpy as np
 
 from lib.evaluation import metrics
-from lib.figures import BLUE, GREY, RED, Picture, label, panels
+from lib.lessons.figures import BLUE, GREY, RED, Picture, label, panels
 from lib.signals import Array, SignalSpec
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lib.explain import amplitude_spectrum, autocorrelation
-from lib.figures import BLUE, GREY, RED, Picture, label, panels
+from lib.lessons.figures import BLUE, GREY, RED, Picture, label, panels
+from lib.lessons.instruments import amplitude_spectrum, autocorrelation
 from lib.signals import Array, SignalSpec, coherent_gain, draw_noise, noisy_components
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from IPython.display import HTML
 from torch import Tensor
 
-from lib.explain import saved_bytes
+from lib.lessons.instruments import saved_bytes
+from lib.lessons.stepper import Stepper
 from lib.loader import FrequencyDataset
 from lib.model import StatefulLSTMExtractor
-from lib.stepper import Stepper
 
 SCRIPT = Path(__file__).with_name("live.js")
 ACTIONS = {"step": "Step", "run": "Run 50", "play": "Play / Pause", "reset": "Reset", "detach": "Detach"}

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.explain import Gates, Held, chain_length, lstm_step, record_states
+from lib.lessons.instruments import Gates, Held, chain_length, lstm_step, record_states
 from lib.loader import FrequencyDataset
 from lib.model import StatefulLSTMExtractor
 from lib.signals import Array

@@ -1,0 +1,165 @@
+"""The command line, ``python -m lib``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from lib.checkpoint import CheckpointError
+from lib.lessons import files
+from lib.run import booklet, notebooks, publish, render, student, studies
+from lib.settings import SettingsError
+
+INTERRUPTED = 130  # exit status, as a shell gives it after Ctrl-C
+PRODUCTS = {"site": render.site, "pdf": booklet.booklet, "student": student.student_copy}
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m lib", description="Run, publish and recompute the notebooks.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    run = commands.add_parser("run", help="execute the notebooks in order into runs/NAME/")
+    run.add_argument("notebooks", nargs="*", help="which notebooks, by number or name, such as 03; default: all")
+    run.add_argument("--name", default="default", help="name of the run's folder (default: %(default)s)")
+    run.add_argument(
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+        help="set a notebook parameter, such as -p weight_seed 3; may be repeated",
+    )  # fmt: skip
+    run.add_argument("-f", "--file", type=Path, help="YAML file with parameters; -p goes before it")
+
+    many = commands.add_parser(
+        "batch",
+        help="execute notebooks over many parameters, on all cores or on a cluster",
+        description="Execute notebooks once for every combination of parameters, each run into a folder of its own "
+        "under runs/NAME/, then write runs.csv, runs.parquet and summary.html there. Finished runs are skipped: after "
+        "an interruption, give the same command again.",
+        epilog="Example: python -m lib batch 03 04 --name width -p hidden_size 32,64 -p weight_seed 0..4. A name "
+        "that no notebook declares is refused, with those that are permitted. As YAML: "
+        "'grid' holds names with lists of values, of which all combinations are run; 'runs' holds a list of mappings, "
+        "one for each run; with both, each listed run meets each combination.",
+    )
+    many.add_argument("notebooks", nargs="+", help="number, name or path; several run in order in one folder")
+    many.add_argument("--name", default="batch", help="name of the batch's folder (default: %(default)s)")
+    many.add_argument(
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUES"),
+        help="values of a parameter: 3, or 16,32,64, or 0..9 (both ends included); may be repeated",
+    )  # fmt: skip
+    many.add_argument("-f", "--file", type=Path, help="YAML file with 'grid', 'runs' or both")
+    many.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
+    many.add_argument("--scheduler", default="", help="address of a running Dask scheduler, as tcp://host:8786")
+    many.add_argument("--timeout", type=float, default=3600.0, help="seconds for one run (default: %(default)g)")
+    many.add_argument("--into", type=Path, default=notebooks.RUNS, help="where the batch's folder goes")
+
+    wide = commands.add_parser("seeds", help="test a checkpoint on many noise seeds, side by side, without notebooks")
+    wide.add_argument("noise_seeds", help="such as 1000..1499 (both ends included)")
+    wide.add_argument("--checkpoint", type=Path, help="default: the shipped reference")
+    wide.add_argument("--name", default="seeds", help="name of the folder for the table (default: %(default)s)")
+
+    put = commands.add_parser("publish", help="refresh the committed notebooks, figures and metrics from runs/NAME/")
+    put.add_argument("--name", default="default", help="name of the run's folder (default: %(default)s)")
+
+    commands.add_parser("site", help="render the notebooks as a static site, build/site/index.html")
+    commands.add_parser("pdf", help="print the notebooks as one booklet, build/booklet.pdf (needs Chromium)")
+    commands.add_parser("student", help="copy everything but the solutions to build/student/")
+    commands.add_parser("reference", help="train the shipped reference checkpoint again (half an hour)")
+    study = commands.add_parser("studies", help="compute the committed studies again (an hour)")
+    study.add_argument(
+        "studies", nargs="*", metavar="STUDY", help=f"which; default: all of {', '.join(studies.STUDIES)}"
+    )
+    return parser.parse_args(arguments)
+
+
+def given_parameters(options: argparse.Namespace) -> dict[str, Any]:
+    """The notebook parameters from the YAML file and the command line."""
+    told: dict[str, Any] = {}
+    for name, value in options.parameter:
+        if name in told:
+            raise SettingsError(f"{name} = {value!r}: has been given a value already")
+        told[name] = files.parse_yaml(value, f"{name} = {value!r}")
+    return (files.read_yaml(options.file) if options.file else {}) | told
+
+
+def batch_command(options: argparse.Namespace) -> int:
+    """Plan a batch, execute it, and say what came of it."""
+    from lib.run import batch, plan, tables  # Dask and pandas, which no other command needs
+
+    notebooks.check_name(options.name)
+    for name, highest in (("workers", 10_000), ("timeout", 10_000_000)):
+        if not 1 <= getattr(options, name) <= highest:
+            raise SettingsError(f"{name} = {getattr(options, name)}: must be between 1 and {highest:,}")
+    grid, listed = plan.read_plan(options.file) if options.file else ({}, [])
+    for name, text in options.parameter:
+        if name in grid:
+            raise SettingsError(f"{name} = {text!r}: has been given values already")
+        grid[name] = plan.parse_values(name, text)
+    folder = (options.into / options.name).resolve()
+    runs = plan.plan(options.notebooks, plan.expand(grid, listed), folder)
+    with notebooks.locked(folder):
+        ended = batch.run_batch(runs, folder, options.workers, options.scheduler, options.timeout)
+        table = tables.table_of(runs)
+        tables.write_table(table, folder / "runs")
+        if not ended:
+            return INTERRUPTED
+        failed = int((table["state"] != "finished").sum())
+        print(f"done: {len(runs) - failed} of {len(runs)} runs finished, {failed} failed", flush=True)
+        page = tables.summarize(folder, [name for name in table.columns if any(name in run.parameters for run in runs)])
+    print(f"see {_short(page)}")
+    return 1 if failed else 0
+
+
+def seeds_command(options: argparse.Namespace) -> int:
+    """Test one checkpoint on many noise seeds."""
+    from lib.run import plan, tables
+
+    notebooks.check_name(options.name)
+    seeds = list(dict.fromkeys(plan.parse_values("noise_seeds", options.noise_seeds)))
+    table = tables.table_of_seeds(options.checkpoint, seeds)
+    tables.write_table(table, notebooks.RUNS / options.name / "seeds")
+    worst = table.loc[table["mse"].idxmax()]
+    told = f"worst {worst['mse']:.2e} at noise seed {worst['noise_seed']:.0f}"
+    print(f"{len(table)} noise seeds: MSE {table['mse'].median():.2e} (median), {told}")
+    print(f"see {_short(notebooks.RUNS / options.name / 'seeds.csv')}")
+    return 0
+
+
+def _short(path: Path) -> Path:
+    """A path as seen from here, if it lies below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def main() -> int:
+    """Do what the command line says; 0: all went well, 1: something failed, 2: an argument was wrong, 130: Ctrl-C."""
+    options = parse()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    try:
+        if options.command == "batch":
+            return batch_command(options)
+        if options.command == "seeds":
+            return seeds_command(options)
+        if options.command == "run":
+            folder = notebooks.run(options.name, given_parameters(options), options.notebooks)
+            print(f"done: see {_short(folder)}")
+        elif options.command == "publish":
+            publish.publish(options.name)
+        elif options.command in PRODUCTS:
+            print(f"done: see {_short(PRODUCTS[options.command]())}")
+        elif options.command == "reference":
+            studies.train_reference()
+        else:
+            studies.run_studies(options.studies)
+    except (SettingsError, CheckpointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (notebooks.NotebookFailedError, OSError) as error:  # OSError: a full disk, a folder that is write-protected
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    return 0
