@@ -214,8 +214,9 @@ def test_publishing_takes_what_the_run_shows_and_nothing_else(tmp_path, monkeypa
     cells.append(nbformat.v4.new_code_cell(cell))
     path = places["notebooks"] / "01_good.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), path)
-    for module in (notebooks, publish):
+    for module in (files, publish):
         monkeypatch.setattr(module, "NOTEBOOKS", places["notebooks"])
+    for module in (notebooks, publish):
         monkeypatch.setattr(module, "RUNS", places["runs"])
     monkeypatch.setattr(publish, "FIGURES", places["figures"])
     monkeypatch.setattr(publish, "METRICS", places["metrics"])
