@@ -15,9 +15,8 @@ from lib.evaluation import (
 )
 from lib.loader import Batch, FrequencyDataset, StatefulDataLoader, assemble_inputs
 from lib.model import ModelConfig, StatefulLSTMExtractor, StateResetWarning, roll_out
-from lib.progress import TrainingRun
-from lib.recipe import TrainingConfig
-from lib.settings import Settings, SettingsError
+from lib.recipe import TrainingRun
+from lib.settings import Settings, SettingsError, TrainingConfig
 from lib.signals import SignalSpec, coherent_gain, draw_noise, generate, noisy_components
 from lib.training import train
 

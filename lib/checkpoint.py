@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import platform
@@ -29,13 +28,6 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": numpy.__version__}
 
 
-def code_digest() -> str:
-    """A fingerprint of the code that a training depends on; its file names are those of the modules."""
-    folder = Path(__file__).parent
-    modules = ("signals", "loader", "model", "recipe", "progress", "training")
-    return hashlib.sha256(b"".join((folder / f"{name}.py").read_bytes() for name in modules)).hexdigest()
-
-
 def write_atomically(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` such that a reader sees the old file or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +47,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 def save_checkpoint(path: Path | str, content: dict[str, Any]) -> None:
     """Save tensors and plain values to ``path``, atomically."""
     buffer = io.BytesIO()
-    torch.save({"format": FORMAT, "versions": versions(), "code": code_digest(), **content}, buffer)
+    torch.save({"format": FORMAT, "versions": versions(), **content}, buffer)
     write_atomically(Path(path), buffer.getvalue())
 
 

@@ -12,8 +12,7 @@ from pydantic import Field
 
 from lib.checkpoint import REFERENCE_CHECKPOINT, load_checkpoint
 from lib.model import ModelConfig
-from lib.recipe import TrainingConfig
-from lib.settings import Settings
+from lib.settings import Settings, TrainingConfig
 from lib.signals import SignalSpec
 
 CHECKPOINT_NAME = "checkpoint.pt"
