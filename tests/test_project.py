@@ -1,17 +1,20 @@
 """What holds the project together: pins, prose, notebooks and published numbers."""
 
-import graphlib
 import os
 import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
 import nbformat
 import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from lib import load_model, mse_by_noise_seed, read_metrics
 from lib.checkpoint import REFERENCE
@@ -26,6 +29,7 @@ from lib.run.studies import STUDIES, TEST_SEED
 from lib.signals import SignalSpec
 
 ALL = find_notebooks()
+PROJECT = "lstm-frequency-extraction"
 QUESTIONS = """
 1.1a 1.1b 1.1c 1.2a 1.2b 1.2c 1.2d 1.3a 1.3b 1.3c 1.3d 2.1 2.2a 2.2b 2.2c 2.2d 2.2e 2.3a 2.3b 2.3c 2.3d
 3.1a 3.1b 3.1c 3.2a 3.2b 3.2c 3.2d 3.3a 3.3b 3.3c 3.3d 3.3e 3.4a 3.4b 3.4c 3.4d 4.1 4.2a 4.2b 4.3a 4.3b 4.3c
@@ -41,36 +45,59 @@ def read(path: Path) -> nbformat.NotebookNode:
 
 
 def test_conda_and_pip_agree():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     conda = read_yaml(ROOT / "environment.yml")["dependencies"]
     pip = next(entry["pip"] for entry in conda if isinstance(entry, dict))
-    assert [line for line in pip if not line.startswith("--editable")] == project["dependencies"]
+    assert [line for line in pip if not line.startswith("--")] == project["dependencies"]
     assert all("==" in line for line in project["dependencies"] + project["optional-dependencies"]["test"])
     assert "torch==2.13.0" in project["dependencies"]
     assert "python=3.11" in conda
 
 
+def needed(name: str, extras: frozenset[str] = frozenset()) -> set[str]:
+    """Everything that a package needs here, directly or not."""
+    found: set[str] = set()
+    waiting = [(name, extras)]
+    while waiting:
+        name, extras = waiting.pop()
+        for line in metadata.requires(name) or ():
+            requirement = Requirement(line)
+            wanted = [not requirement.marker or requirement.marker.evaluate({"extra": e}) for e in ("", *extras)]
+            part = canonicalize_name(requirement.name)
+            if any(wanted) and part not in found:
+                found.add(part)
+                waiting.append((part, frozenset(requirement.extras)))
+    return found
+
+
+def test_everything_that_is_installed_is_pinned():
+    """Indirect packages too; run `make constraints` when this fails."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines), "no host name, no path, no local build"
+    pinned = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+    installed = {name: metadata.version(name).split("+")[0] for name in needed(PROJECT, frozenset({"test"}))}
+    assert {name: pinned.get(name) for name in installed} == installed
+
+
 def test_the_top_level_holds_nothing_else():
     permitted = {"notebooks", "lib", "figures", "tests", "environment.yml", "README.md"}
-    permitted |= {"pyproject.toml", "Makefile", ".ci", ".gitignore"}
+    permitted |= {"pyproject.toml", "constraints.txt", "Makefile", ".ci", ".gitignore"}
     ignored = {line.strip("/ ") for line in (ROOT / ".gitignore").read_text().split()}
     found = {path.name for path in ROOT.iterdir() if path.name != ".git"}
     assert not {name for name in found if not any(Path(name).match(pattern) for pattern in permitted | ignored)}
 
 
-def test_imports_run_one_way():
-    graph = {}
-    for path in ROOT.glob("lib/**/*.py"):
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        imported = re.findall(r"^from (lib[\w.]*) import ([\w, ]+)|^import (lib[\w.]+)", path.read_text(), re.MULTILINE)
-        graph[name] = {f"{module}.{part.strip()}" for module, parts, _ in imported for part in parts.split(",")}
-        graph[name] |= {module or plain for module, _, plain in imported}
-    list(graphlib.TopologicalSorter(graph).static_order())  # raises on a cycle
-    core = [f"lib.{name}" for name in ("signals", "loader", "model", "recipe", "training", "evaluation", "figures")]
-    for place, name in enumerate(core):
-        assert not graph[name] & set(core[place + 1 :]), f"{name} imports what is read after it"
-    read = [name for name in graph if name.count(".") == 1 and name != "lib.__main__"]
-    assert not [name for name in read if any(imported.startswith("lib.run") for imported in graph[name])]
+def test_imports_run_one_way(monkeypatch):
+    """The contracts stand in pyproject.toml."""
+    monkeypatch.chdir(ROOT)
+    assert lint_imports(no_cache=True) == EXIT_STATUS_SUCCESS
+
+
+def test_what_a_student_reads_stays_small():
+    modules = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in ROOT.glob("lib/*.py")}
+    del modules["__main__.py"]  # the door to the command line
+    assert len(modules) <= 9
+    assert sum(modules.values()) <= 1100, modules
 
 
 def test_no_library_module_is_long():
