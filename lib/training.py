@@ -22,7 +22,7 @@ from lib.settings import TrainingConfig
 from lib.signals import generate
 
 log = logging.getLogger(__name__)
-PLAIN = ("memoryless", "horizon", "stage", "stage_start", "history", "validation", "best_mse")  # of `TrainingRun`
+PLAIN = ("horizon", "stage", "stage_start", "history", "validation", "best_mse")  # of a run: what is neither tensor
 
 
 def train(
@@ -59,49 +59,41 @@ def train(
             f"validation_noise_seeds = {config.validation_noise_seeds}: must not contain the training noise seed "
             f"{dataset.noise_seed}, or validation would not see new noise"
         )
-    plan = {stage.__name__: stage for stage in stages}
-    names = [*plan, "done"]
+    order = [*(stage.__name__ for stage in stages), "done"]
     path = Path(checkpoint) if checkpoint else None
     with torch.random.fork_rng(), _one_thread():
-        run = _begin(dataset, config, shape, memoryless, names[0])
+        torch.manual_seed(config.weight_seed)
+        model = StatefulLSTMExtractor(shape).to("cuda" if torch.cuda.is_available() else "cpu")
+        prepare_weights(model, config)
+        horizon = min(config.first_horizon, dataset.spec.n_samples)
+        run = TrainingRun(model, dataset, config, new_optimizer(model, config), memoryless, horizon, order[0])
         if path and path.exists():
-            _restore(run, path, names)
-        validation_sets = [FrequencyDataset(dataset.spec, seed) for seed in config.validation_noise_seeds]
+            _restore(run, path, order)
+        judges = [FrequencyDataset(dataset.spec, seed) for seed in config.validation_noise_seeds]
         with tqdm(total=config.max_updates, initial=run.updates, disable=not progress_bar, leave=False) as bar:
             while run.stage != "done":
-                for loss in plan[run.stage](run):
+                for loss in stages[order.index(run.stage)](run):
                     bar.update()
                     if run.updates % 20 == 0:
                         bar.set_postfix_str(f"{run.stage}, loss {loss:.1e}, horizon {run.horizon}", refresh=False)
                     if run.updates % config.validate_every == 0:
-                        _validate(run, validation_sets)
+                        _validate(run, judges)
                     if run.updates % config.checkpoint_every == 0:
-                        _save(run, path, names)
-                _validate(run, validation_sets)
+                        _save(run, path, order)
+                _validate(run, judges)
                 log.info("update %d: %s ends", run.updates, run.stage)
-                run.stage, run.stage_start = names[names.index(run.stage) + 1], run.updates
-                _save(run, path, names)
-        run.model.load_state_dict(run.best_weights)
-        run.model.reset_state()
-        run.model.cpu().eval()
+                run.stage, run.stage_start = order[order.index(run.stage) + 1], run.updates
+                _save(run, path, order)
+        model.load_state_dict(run.best_weights)
+        model.reset_state()
+        model.cpu().eval()
     return run
 
 
-def _begin(
-    dataset: FrequencyDataset, config: TrainingConfig, shape: ModelConfig, memoryless: bool, stage: str
-) -> TrainingRun:
-    """A run before its first update."""
-    torch.manual_seed(config.weight_seed)
-    model = StatefulLSTMExtractor(shape).to("cuda" if torch.cuda.is_available() else "cpu")
-    prepare_weights(model, config)
-    horizon = min(config.first_horizon, dataset.spec.n_samples)
-    return TrainingRun(model, dataset, config, new_optimizer(model, config), memoryless, horizon, stage)
-
-
-def _validate(run: TrainingRun, validation_sets: Sequence[FrequencyDataset]) -> None:
+def _validate(run: TrainingRun, judges: Sequence[FrequencyDataset]) -> None:
     """Keep the best weights so far, judged on noise that training never sees."""
     errors = []
-    for data in validation_sets:
+    for data in judges:
         prediction = roll_out(run.model, data.inputs.to(run.model.device), data.spec.n_samples, run.memoryless)
         errors.append(nn.functional.mse_loss(prediction.cpu(), data.targets).item())
     mse = sum(errors) / len(errors)
@@ -116,14 +108,15 @@ def _copy_of_weights(model: StatefulLSTMExtractor) -> dict[str, Tensor]:
     return {name: value.detach().clone().cpu() for name, value in model.state_dict().items()}
 
 
-def _settings(run: TrainingRun, names: Sequence[str]) -> dict[str, Any]:
-    """What a checkpoint must agree on with the run that goes on from it."""
+def _settings(run: TrainingRun, order: Sequence[str]) -> dict[str, Any]:
+    """What a checkpoint and the run that goes on from it must agree on."""
     return {
         "signal": run.dataset.spec.model_dump(mode="json"),
         "train_noise_seed": run.dataset.noise_seed,
         "model": run.model.config.model_dump(mode="json"),
         "training": run.config.model_dump(mode="json"),
-        "stages": list(names),
+        "stages": list(order),
+        "memoryless": run.memoryless,
     }
 
 
@@ -134,27 +127,25 @@ def _code_digest() -> str:
     return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
 
 
-def _save(run: TrainingRun, path: Path | None, names: Sequence[str]) -> None:
-    if path is None:
-        return
-    content = {
-        **_settings(run, names),
-        "code": _code_digest(),
-        "weights": run.best_weights,
-        "current_weights": _copy_of_weights(run.model),
-        "state": [run.model.hidden_state, run.model.cell_state],
-        "optimizer": run.optimizer.state_dict(),
-        "random_state": torch.get_rng_state(),
-        "progress": {name: getattr(run, name) for name in PLAIN},
-    }
-    save_checkpoint(path, content)
+def _save(run: TrainingRun, path: Path | None, order: Sequence[str]) -> None:
+    if path:
+        content = {
+            "code": _code_digest(),
+            "weights": run.best_weights,
+            "current_weights": _copy_of_weights(run.model),
+            "state": [run.model.hidden_state, run.model.cell_state],
+            "optimizer": run.optimizer.state_dict(),
+            "random_state": torch.get_rng_state(),
+            "progress": {name: getattr(run, name) for name in PLAIN},
+        }
+        save_checkpoint(path, _settings(run, order) | content)
 
 
-def _restore(run: TrainingRun, path: Path, names: Sequence[str]) -> None:
+def _restore(run: TrainingRun, path: Path, order: Sequence[str]) -> None:
     content = load_checkpoint(path)
     if "current_weights" not in content:
         raise CheckpointError(f"checkpoint = {path}: holds a finished model, not a training to go on with")
-    for name, wanted in _settings(run, names).items():
+    for name, wanted in _settings(run, order).items():
         made = content.get(name)
         if isinstance(wanted, dict) and isinstance(made, dict):  # name only what differs
             wanted, made = ({k: d.get(k) for k in wanted if wanted[k] != made.get(k)} for d in (wanted, made))

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -77,6 +78,38 @@ def test_everything_that_is_installed_is_pinned():
     pinned = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
     installed = {name: metadata.version(name).split("+")[0] for name in needed(PROJECT, frozenset({"test"}))}
     assert {name: pinned.get(name) for name in installed} == installed
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_an_environment_that_another_python_has_begun_is_made_anew(tmp_path):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    inside = tmp_path / ".venv" / "bin"
+    inside.mkdir(parents=True)
+
+    def plan(python: Path | str) -> str:
+        call = ["make", "--dry-run", "env", f"PYTHON={python}"]
+        return subprocess.run(call, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    (inside / "python").symlink_to(sys.executable)
+    assert f"{sys.executable} -m venv --clear .venv" in plan(sys.executable), "begun, but not finished"
+    (tmp_path / ".venv" / "installed").touch()
+    assert "venv --clear" not in plan(sys.executable)
+    (inside / "python").unlink()
+    (inside / "python").write_text("#!/bin/sh\necho 3.9\n", encoding="utf-8")
+    (inside / "python").chmod(0o755)
+    assert f"{sys.executable} -m venv --clear .venv" in plan(sys.executable), "finished, by another Python"
+
+
+def test_a_missing_python_is_told_in_one_line(tmp_path):
+    call = ["make", "--file", str(ROOT / "Makefile"), "env", "PYTHON=nonesuch"]
+    for name in ("pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    result = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stdout.startswith("Python 3.11 to 3.14 is needed")
+    assert len(result.stdout.splitlines()) == 1
+    assert not (tmp_path / ".venv").exists()
 
 
 def test_the_top_level_holds_nothing_else():
@@ -231,7 +264,8 @@ def test_the_student_copy_has_no_solutions(tmp_path):
         assert len(solutions) >= 3
         assert not [cell.source for cell in solutions if cell.source.splitlines()[0] in text]
         assert all(not cell.outputs for cell in nbformat.reads(text, as_version=4).cells if cell.cell_type == "code")
-    assert "build" not in (folder / "Makefile").read_text(), "only targets that work in the copy"
+    told = subprocess.run(["make", "help"], cwd=folder, check=True, capture_output=True, text=True).stdout
+    assert [line.split()[0] for line in told.splitlines()] == ["help", "env", "run", "lab", "clean", "test"]
     run = [sys.executable, "-m", "lib", "run", "01", "--name", "student"]
     own = os.environ | {"PYTHONPATH": str(folder)}  # the copy's library, in its kernels too
     subprocess.run(run, cwd=folder, check=True, capture_output=True, env=own)
