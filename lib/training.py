@@ -36,8 +36,8 @@ def train(
 ) -> TrainingRun:
     """Train a new model on one noise seed.
 
-    The same call after a crash goes on from the last checkpoint and ends with the same bits as if nothing had
-    happened. A finished checkpoint is returned as it is. A checkpoint that other code has made is not continued.
+    After a crash, the same call goes on from the checkpoint and ends with the same bits. A finished checkpoint is
+    returned as it is. A checkpoint that other code has made is not continued: the training begins anew.
 
     Args:
         dataset: the training data; its noise seed must not be a validation seed.
@@ -55,10 +55,8 @@ def train(
     config = config or TrainingConfig()
     shape = (model_config or ModelConfig()).but(n_frequencies=dataset.spec.n_frequencies)
     if dataset.noise_seed in config.validation_noise_seeds:
-        raise ValueError(
-            f"validation_noise_seeds = {config.validation_noise_seeds}: must not contain the training noise seed "
-            f"{dataset.noise_seed}, or validation would not see new noise"
-        )
+        told = f"must not contain the training noise seed {dataset.noise_seed}, or validation would not see new noise"
+        raise ValueError(f"validation_noise_seeds = {config.validation_noise_seeds}: {told}")
     order = [*(stage.__name__ for stage in stages), "done"]
     path = Path(checkpoint) if checkpoint else None
     with torch.random.fork_rng(), _one_thread():
@@ -150,10 +148,8 @@ def _restore(run: TrainingRun, path: Path, order: Sequence[str]) -> None:
         if isinstance(wanted, dict) and isinstance(made, dict):  # name only what differs
             wanted, made = ({k: d.get(k) for k in wanted if wanted[k] != made.get(k)} for d in (wanted, made))
         if made != wanted:
-            raise CheckpointError(
-                f"checkpoint = {path}: was made with {name} = {made}, but {wanted} is asked for; "
-                "name another file, or remove this one"
-            )
+            told = f"was made with {name} = {made}, but {wanted} is asked for"
+            raise CheckpointError(f"checkpoint = {path}: {told}; name another file, or remove this one")
     if content["code"] != _code_digest():
         log.warning("%s was made by other code than the present: the training begins anew", path.name)
         return
