@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from lib.settings import Settings
+from lib.settings import Settings, whole_number
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"identity": nn.Identity, "relu": nn.ReLU, "tanh": nn.Tanh}
 
@@ -91,10 +91,8 @@ class StatefulLSTMExtractor(nn.Module):
 
     def init_hidden(self, lanes: int, device: torch.device | str | None = None) -> None:
         """Start both states at zero, each (num_layers, lanes, hidden_size)."""
-        if isinstance(lanes, bool) or not isinstance(lanes, int) or lanes < 1:
-            raise ValueError(f"lanes = {lanes!r}: must be a whole number from 1 up")
         weight = next(self.parameters())
-        shape = (self.config.num_layers, lanes, self.config.hidden_size)
+        shape = (self.config.num_layers, whole_number("lanes", lanes, 1), self.config.hidden_size)
         self.hidden_state = weight.new_zeros(shape, device=device)
         self.cell_state = torch.zeros_like(self.hidden_state)
 
@@ -201,4 +199,4 @@ def roll_out(model: StatefulLSTMExtractor, x: Tensor, steps: int = 1, reset_ever
     with model.evaluation_state():
         if reset_every_sample:
             return model(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-        return torch.cat([model(chunk) for chunk in x.split(steps, dim=1)], dim=1)
+        return torch.cat([model(chunk) for chunk in x.split(whole_number("steps", steps, 1), dim=1)], dim=1)
