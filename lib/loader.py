@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lib.settings import whole_number
 from lib.signals import Array, SignalSpec, generate
 
 LAYOUTS = ("parallel", "sequential")
@@ -49,8 +50,8 @@ class FrequencyDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         Raises:
             ValueError: the noise seed is not a whole number from 0 up.
         """
-        _, mixed, targets = generate(spec, noise_seed)
-        self.spec, self.noise_seed = spec, noise_seed
+        self.spec, self.noise_seed = spec, whole_number("noise_seed", noise_seed, 0)
+        _, mixed, targets = generate(spec, self.noise_seed)
         self.inputs = assemble_inputs(spec, mixed)
         self.targets = torch.as_tensor(targets, dtype=torch.float32)[..., None]
 
@@ -62,11 +63,12 @@ class FrequencyDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         """One row: the input vector [S(t), C1 …], shape (1 + n_frequencies,), and the target, shape (1,).
 
         Raises:
-            IndexError: there is no such row.
+            IndexError: there is no such row, or more than one is asked for.
         """
-        if not 0 <= row < len(self):
-            raise IndexError(f"row = {row}: must lie between 0 and {len(self) - 1}")
-        freq_idx, time_idx = divmod(row, self.spec.n_samples)
+        try:
+            freq_idx, time_idx = divmod(whole_number("row", row, 0, len(self) - 1), self.spec.n_samples)
+        except ValueError as error:
+            raise IndexError(f"{error}; for many rows at once take dataset.inputs and dataset.targets") from None
         return self.inputs[freq_idx, time_idx], self.targets[freq_idx, time_idx]
 
 
@@ -126,7 +128,6 @@ class StatefulDataLoader:
             ValueError: an argument is out of range; the message names it, its value and what is permitted.
         """
         n_samples = dataset.spec.n_samples
-        horizon = n_samples if horizon is None else horizon
         if shuffle:
             raise ValueError(
                 "shuffle = True: must be False, because the state carried into a sample is only right "
@@ -134,10 +135,9 @@ class StatefulDataLoader:
             )
         if layout not in LAYOUTS:
             raise ValueError(f"layout = {layout!r}: must be one of {', '.join(LAYOUTS)}")
-        for name, value in (("steps", steps), ("horizon", horizon)):
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= n_samples:
-                raise ValueError(f"{name} = {value!r}: must be a whole number between 1 and {n_samples}")
-        self.dataset, self.steps, self.layout, self.horizon = dataset, steps, layout, horizon
+        self.dataset, self.layout = dataset, layout
+        self.steps = whole_number("steps", steps, 1, n_samples)
+        self.horizon = n_samples if horizon is None else whole_number("horizon", horizon, 1, n_samples)
 
     def __len__(self) -> int:
         """Number of batches in one pass over the data."""

@@ -1,16 +1,42 @@
-"""Validated, immutable settings: their base class, and the numbers of the training recipe."""
+"""Validated, immutable settings, the numbers of the recipe among them; and whole numbers."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, field_validator
 
 NoiseSeed = Annotated[int, Field(ge=0)]
 
 
 class SettingsError(ValueError):
     """A setting that is unknown, has the wrong type, or lies outside what is permitted."""
+
+
+def plain(value: Any) -> Any:
+    """A number of NumPy or torch, or a row of them, as Python's own; anything else as it is."""
+    if type(value) in (list, tuple):
+        return type(value)(plain(item) for item in value)
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def whole_number(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """A whole number of Python, NumPy or torch as an int; a bool, a fraction, 3.0 and "3" are none.
+
+    Args:
+        name: what the message calls it.
+        value: what was given.
+        low: the least that is permitted.
+        high: the most that is permitted; None for no bound.
+
+    Raises:
+        ValueError: names the value and what is permitted.
+    """
+    number = plain(value)
+    if isinstance(number, bool) or not isinstance(number, int) or number < low or (high is not None and number > high):
+        permitted = f"from {low} up" if high is None else f"between {low} and {high}"
+        raise ValueError(f"{name} = {value!r}: must be a whole number {permitted}")
+    return int(number)
 
 
 class Settings(BaseModel):
@@ -28,6 +54,11 @@ class Settings(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise SettingsError(_explain(type(self), error)) from None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _accept_numpy_and_torch(cls, value: Any) -> Any:
+        return plain(value)
 
     def but(self, **changes: Any) -> Self:
         """A copy with ``changes`` applied, validated like any other."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, Strict, model_validator
 
-from lib.settings import Settings
+from lib.settings import Settings, plain, whole_number
 
 Array = NDArray[np.float64]
 Range = Annotated[tuple[float, float], Strict(False)]
@@ -110,9 +110,7 @@ def draw_noise(spec: SignalSpec, noise_seed: int) -> tuple[Array, Array]:
     Raises:
         ValueError: the noise seed is not a whole number from 0 up.
     """
-    if isinstance(noise_seed, bool) or not isinstance(noise_seed, (int, np.integer)) or noise_seed < 0:
-        raise ValueError(f"noise_seed = {noise_seed!r}: must be a whole number from 0 up")
-    generator = np.random.default_rng(noise_seed)
+    generator = np.random.default_rng(whole_number("noise_seed", noise_seed, 0))
     shape = (spec.n_samples, spec.n_frequencies)
     return generator.uniform(*spec.amplitude_range, shape), generator.uniform(*spec.phase_range, shape)
 
@@ -135,12 +133,13 @@ def generate(spec: SignalSpec, noise_seed: int | Sequence[int]) -> Signals:
     Raises:
         ValueError: a noise seed is not a whole number from 0 up, or there is none.
     """
-    if not isinstance(noise_seed, Sequence | np.ndarray) or isinstance(noise_seed, str):
-        return Signals(spec.time, noisy_components(spec, *draw_noise(spec, noise_seed)).mean(axis=1), spec.targets)
-    if len(noise_seed) == 0:
+    given = plain(noise_seed)
+    several = isinstance(given, Sequence) and not isinstance(given, str)
+    seeds = given if several else [given]
+    if len(seeds) == 0:
         raise ValueError(f"noise_seed = {noise_seed!r}: must hold at least one whole number from 0 up")
-    mixed = np.stack([generate(spec, seed).mixed for seed in noise_seed])
-    return Signals(spec.time, mixed, spec.targets)
+    mixed = np.stack([noisy_components(spec, *draw_noise(spec, seed)).mean(axis=1) for seed in seeds])
+    return Signals(spec.time, mixed if several else mixed[0], spec.targets)
 
 
 def coherent_gain(spec: SignalSpec) -> float:
