@@ -17,27 +17,16 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"identity": nn.Identity, "relu": nn.R
 
 
 class ModelConfig(Settings):
-    """The network's shape.
+    """The network's shape."""
 
-    Attributes:
-        n_frequencies: length of the selector; the input has 1 + n_frequencies features.
-        hidden_size: units per LSTM layer.
-        num_layers: stacked LSTM layers.
-        dropout: probability of dropping a unit between LSTM layers; needs two layers.
-        input_norm: layer normalization of the input vector.
-        output_norm: layer normalization of what the last LSTM layer puts out.
-        head_size: units of a layer between LSTM and output; 0 for none.
-        activation: nonlinearity before the output layer.
-    """
-
-    n_frequencies: int = Field(4, ge=1)
-    hidden_size: int = Field(32, ge=1, le=4096)
+    n_frequencies: int = Field(4, ge=1)  # length of the selector; the input has 1 + n_frequencies features
+    hidden_size: int = Field(32, ge=1, le=4096)  # units per LSTM layer
     num_layers: int = Field(1, ge=1, le=8)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    input_norm: bool = False
-    output_norm: bool = False
-    head_size: int = Field(32, ge=0, le=4096)
-    activation: Literal["identity", "relu", "tanh"] = "tanh"
+    dropout: float = Field(0.0, ge=0, lt=1)  # probability of dropping a unit between LSTM layers
+    input_norm: bool = False  # layer normalization of the input vector
+    output_norm: bool = False  # layer normalization of what the last LSTM layer puts out
+    head_size: int = Field(32, ge=0, le=4096)  # units of a layer between LSTM and output; 0 for none
+    activation: Literal["identity", "relu", "tanh"] = "tanh"  # before the output
 
     def model_post_init(self, _context: Any) -> None:
         """Refuse a dropout that PyTorch would ignore."""
@@ -54,23 +43,10 @@ class StatefulLSTMExtractor(nn.Module):
 
     A copy (`copy`, `pickle`, `torch.save`) holds the state's numbers without their gradient graph; `state_dict` holds
     the weights only; `.to` moves both. `lib.lessons.state_in_the_wild` shows what else people do in mid-sequence.
-
-    Attributes:
-        config: the network's shape.
-        hidden_state: h_t, what the LSTM puts out: None after a reset, else (num_layers, lanes, hidden_size).
-        cell_state: c_t, what it remembers: None after a reset, else (num_layers, lanes, hidden_size).
     """
 
     def __init__(self, config: ModelConfig | None = None, **options: Any) -> None:
-        """Build the network with PyTorch's default initialization.
-
-        Args:
-            config: the network's shape, or
-            **options: the fields of `ModelConfig`, such as ``hidden_size=64``.
-
-        Raises:
-            SettingsError: an option is unknown or out of range.
-        """
+        """Build the network with PyTorch's default initialization; options are fields of `ModelConfig`."""
         super().__init__()
         self.config = config.but(**options) if config else ModelConfig(**options)
         size = self.config.hidden_size
@@ -81,8 +57,8 @@ class StatefulLSTMExtractor(nn.Module):
         hidden_layer = nn.Linear(size, self.config.head_size) if self.config.head_size else nn.Identity()
         output_layer = nn.Linear(self.config.head_size or size, 1)
         self.head = nn.Sequential(hidden_layer, ACTIVATIONS[self.config.activation](), output_layer)
-        self.hidden_state: Tensor | None = None
-        self.cell_state: Tensor | None = None
+        self.hidden_state: Tensor | None = None  # h_t, what the LSTM puts out: (num_layers, lanes, hidden_size)
+        self.cell_state: Tensor | None = None  # c_t, what it remembers: the same shape; both are None after a reset
 
     @property
     def device(self) -> torch.device:
@@ -137,12 +113,9 @@ class StatefulLSTMExtractor(nn.Module):
         sequence = x[:, None] if single_step else x
         lanes = x.shape[0]
         if self.hidden_state is not None and self.hidden_state.shape[1] != lanes:
-            warnings.warn(
-                f"the carried state has {self.hidden_state.shape[1]} lanes but the input has {lanes}: "
-                "the state starts anew from zero; call reset_state() first if that is meant",
-                StateResetWarning,
-                stacklevel=2,
-            )
+            told = f"the carried state has {self.hidden_state.shape[1]} lanes but the input has {lanes}: the state "
+            told += "starts anew from zero; call reset_state() first if that is meant"
+            warnings.warn(told, StateResetWarning, stacklevel=2)
             self.reset_state()
         if self.hidden_state is None:
             self.init_hidden(lanes, x.device)
@@ -170,10 +143,9 @@ class StatefulLSTMExtractor(nn.Module):
         if not isinstance(x, Tensor):
             raise TypeError(f"x is a {type(x).__name__}: must be a torch.Tensor")
         if x.ndim not in (2, 3) or x.shape[-1] != features or 0 in x.shape:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}: must be (lanes, steps, {features}) or (lanes, {features}), none 0"
-            )
-        traced = torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+            permitted = f"(lanes, steps, {features}) or (lanes, {features}), none 0"
+            raise ValueError(f"x has shape {tuple(x.shape)}: must be {permitted}")
+        traced = torch.compiler.is_exporting() or torch.jit.is_tracing()
         if traced or torch._C._current_graph_task_id() >= 0:  # the latter inside a backward pass
             self._refuse()
         weight = next(self.parameters(), x)

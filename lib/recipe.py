@@ -21,35 +21,20 @@ from lib.settings import TrainingConfig
 
 @dataclass
 class TrainingRun:
-    """A training on its way, and what it leaves behind.
+    """A training on its way, and what it leaves behind."""
 
-    Attributes:
-        model: the network; at the end with its best weights, in evaluation mode and without state.
-        dataset: the training data.
-        config: how to train.
-        optimizer: Adam; every update sets its learning rate.
-        memoryless: the state is reset before every sample, in training and in validation.
-        horizon: samples of the next update of the growing horizon.
-        stage: name of the present stage; ``done`` at the end.
-        stage_start: number of updates before it.
-        history: lists of equal length, one entry per update: ``loss``, ``horizon``, ``learning_rate``.
-        validation: lists of equal length, one entry per validation: ``update``, ``mse``.
-        best_mse: the lowest validation error so far.
-        best_weights: the weights that reached it, on the CPU.
-    """
-
-    model: StatefulLSTMExtractor
+    model: StatefulLSTMExtractor  # at the end with its best weights, in evaluation mode and without state
     dataset: FrequencyDataset
     config: TrainingConfig
     optimizer: torch.optim.Adam
-    memoryless: bool
-    horizon: int
-    stage: str
-    stage_start: int = 0
+    memoryless: bool  # the state is reset before every sample, in training and in validation
+    horizon: int  # samples of the next update
+    stage: str  # the present one; "done" at the end
+    stage_start: int = 0  # updates before it
     history: dict[str, list[float]] = field(default_factory=lambda: {"loss": [], "horizon": [], "learning_rate": []})
     validation: dict[str, list[float]] = field(default_factory=lambda: {"update": [], "mse": []})
-    best_mse: float = math.inf
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    best_mse: float = math.inf  # the lowest validation error so far
+    best_weights: dict[str, Tensor] = field(default_factory=dict)  # that reached it, on the CPU
 
     @property
     def updates(self) -> int:
@@ -87,15 +72,10 @@ def new_optimizer(model: StatefulLSTMExtractor, config: TrainingConfig) -> torch
 
 
 def update(run: TrainingRun, batch: Batch, rate: float) -> float:
-    """One step of the optimizer: the only one there is, for all stages and all policies.
+    """One step of the optimizer at a learning rate: the same for all stages and all policies.
 
-    Args:
-        run: whose model to train.
-        batch: the gradient crosses all of its samples, and ends where it begins.
-        rate: the learning rate.
-
-    Returns:
-        The mean squared error over the batch, before the step.
+    The gradient crosses all samples of the batch, and ends where the batch begins. Returns the mean squared error
+    over the batch before the step.
     """
     model = run.model.train()
     prediction = model(batch.x.to(model.device), reset_state=batch.is_first_batch or run.memoryless)
@@ -168,19 +148,11 @@ RECIPE: tuple[Stage, ...] = (grow, anneal, polish, settle)
 
 
 def polish_head(model: StatefulLSTMExtractor, dataset: FrequencyDataset, iterations: int) -> float:
-    """Fit the head alone to recorded states, by L-BFGS in float64.
+    """Fit the head of a model on the CPU to recorded states, by L-BFGS in float64; returns the mean squared error.
 
     When the state moves as it should, most of the error is waveform: the head turns the loop in state space into a
     curve that is not quite a sine. With the states recorded once, this is a small regression without time. L-BFGS
     solves it far better than stochastic steps through the whole sequence do.
-
-    Args:
-        model: on the CPU; its head is changed, nothing else.
-        dataset: the training data.
-        iterations: of L-BFGS.
-
-    Returns:
-        The mean squared error over the fitted samples.
     """
     with model.evaluation_state():
         outputs, _ = model.lstm(model.input_norm(dataset.inputs))

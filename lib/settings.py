@@ -80,60 +80,33 @@ def _explain(settings: type[BaseModel], error: ValidationError) -> str:
 
 
 class TrainingConfig(Settings):
-    """How to train. One update is one step of the optimizer. The horizon is the number of samples that it sees.
+    """How to train. One update is one step of the optimizer. The horizon is the number of samples that it sees."""
 
-    Attributes:
-        first_horizon: samples of the first horizon.
-        horizon_growth: factor by which the horizon grows.
-        grow_below: the horizon grows when the loss of an update falls below this. Where the horizon spans n periods
-            of the slowest sine, the loss must fall below 1/n² of it: the clock's rate must become better faster than
-            the horizon grows.
-        learning_rate: Adam's, at the first horizon.
-        rate_exponent: at n times the first horizon the learning rate is divided by n to this power.
-        adam_beta2: decay of Adam's second moment.
-        clip_norm: bound on the norm of the gradient.
-        forget_bias: added to the bias of the forget gates at the start, so that the state is kept for long.
-        signal_weight_scale: factor on the initial weights from S(t).
-        signal_weight_decay: fraction of the weights from S(t) taken away at every update.
-        max_updates: all updates, annealing and settling included; growth ends in time for these.
-        anneal_updates: updates of `anneal`.
-        final_rate: the learning rate at the end of a cosine, as a fraction of that at its beginning.
-        polish_iterations: iterations of `polish`.
-        settle_updates: updates of `settle`.
-        settle_rate: the learning rate at its beginning.
-        weight_seed: seed of the initial weights.
-        validation_noise_seeds: noise seeds that select the best weights; never those of training or test.
-        validate_every: updates between validations.
-        checkpoint_every: updates between checkpoints.
-    """
-
-    first_horizon: int = Field(250, ge=1)
-    horizon_growth: float = Field(1.15, gt=1)
-    grow_below: float = Field(5e-4, gt=0)
-    learning_rate: float = Field(3e-3, gt=0)
-    rate_exponent: float = Field(1.2, ge=0)
-    adam_beta2: float = Field(0.99, gt=0, lt=1)
-    clip_norm: float = Field(0.1, gt=0)
-    forget_bias: float = 3.0
-    signal_weight_scale: float = Field(0.1, ge=0)
-    signal_weight_decay: float = Field(0.01, ge=0, lt=1)
-    max_updates: int = Field(3850, ge=1)
+    weight_seed: int = Field(0, ge=0)  # of the initial weights
+    forget_bias: float = 3.0  # added to the bias of the forget gates at the start, so that the state is kept for long
+    signal_weight_scale: float = Field(0.1, ge=0)  # factor on the initial weights from S(t)
+    signal_weight_decay: float = Field(0.01, ge=0, lt=1)  # fraction of these weights taken away at every update
+    adam_beta2: float = Field(0.99, gt=0, lt=1)  # decay of Adam's second moment
+    clip_norm: float = Field(0.1, gt=0)  # bound on the norm of the gradient
+    first_horizon: int = Field(250, ge=1)  # samples
+    horizon_growth: float = Field(1.15, gt=1)  # factor by which the horizon grows
+    grow_below: float = Field(5e-4, gt=0)  # the loss at which it grows: `lib.recipe.threshold`
+    learning_rate: float = Field(3e-3, gt=0)  # at the first horizon
+    rate_exponent: float = Field(1.2, ge=0)  # at n times the first horizon, the rate is divided by n to this power
+    max_updates: int = Field(3850, ge=1)  # of all stages; growth ends in time for the others
     anneal_updates: int = Field(200, ge=1)
-    final_rate: float = Field(0.01, gt=0, le=1)
     polish_iterations: int = Field(1000, ge=1)
     settle_updates: int = Field(150, ge=1)
-    settle_rate: float = Field(1e-5, gt=0)
-    weight_seed: int = Field(0, ge=0)
-    validation_noise_seeds: Annotated[tuple[NoiseSeed, ...], Strict(False)] = (101, 102)
-    validate_every: int = Field(100, ge=1)
-    checkpoint_every: int = Field(200, ge=1)
+    settle_rate: float = Field(1e-5, gt=0)  # the learning rate when settling begins
+    final_rate: float = Field(0.01, gt=0, le=1)  # the rate at the end of a cosine, as a fraction of its beginning
+    validation_noise_seeds: Annotated[tuple[NoiseSeed, ...], Strict(False)] = (101, 102)  # they select the weights
+    validate_every: int = Field(100, ge=1)  # updates
+    checkpoint_every: int = Field(200, ge=1)  # updates
 
     def model_post_init(self, _context: Any) -> None:
         """Refuse stages longer than the whole."""
         if self.anneal_updates + self.settle_updates > self.max_updates:
-            raise ValueError(
-                f"max_updates = {self.max_updates}: must be at least anneal_updates + settle_updates = "
-                f"{self.anneal_updates} + {self.settle_updates}"
-            )
+            least = f"anneal_updates + settle_updates = {self.anneal_updates} + {self.settle_updates}"
+            raise ValueError(f"max_updates = {self.max_updates}: must be at least {least}")
         if not self.validation_noise_seeds:
             raise ValueError("validation_noise_seeds = (): must hold at least one noise seed")

@@ -19,37 +19,26 @@ Range = Annotated[tuple[float, float], Strict(False)]
 
 
 class SignalSpec(Settings):
-    """What the signals look like; the defaults are the assignment's.
+    """What the signals look like; the defaults are the assignment's."""
 
-    Attributes:
-        frequencies: the sines' frequencies f_i, in Hz; distinct and below half the sample rate.
-        sample_rate: samples per second, in Hz.
-        duration: length of the recording, in s; must be a whole number of samples.
-        amplitude_range: bounds of the uniform amplitude A_i(t), without unit.
-        phase_range: bounds of the uniform phase φ_i(t), in rad.
-    """
-
-    frequencies: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Strict(False)] = (1.0, 3.0, 5.0, 7.0)
-    sample_rate: float = Field(1000.0, gt=0)
-    duration: float = Field(10.0, gt=0)
-    amplitude_range: Range = (0.8, 1.2)
-    phase_range: Range = (0.0, 2 * np.pi)
+    frequencies: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Strict(False)] = (1.0, 3.0, 5.0, 7.0)  # f_i, Hz
+    sample_rate: float = Field(1000.0, gt=0)  # Hz
+    duration: float = Field(10.0, gt=0)  # s, a whole number of samples
+    amplitude_range: Range = (0.8, 1.2)  # bounds of the uniform A_i(t), no unit
+    phase_range: Range = (0.0, 2 * np.pi)  # bounds of the uniform φ_i(t), rad
 
     @model_validator(mode="after")
     def _check(self) -> SignalSpec:
         if not self.frequencies or len(set(self.frequencies)) != len(self.frequencies):
             raise ValueError(f"frequencies = {self.frequencies}: must be one or more, all different")
-        if max(self.frequencies) >= self.sample_rate / 2:
-            raise ValueError(
-                f"frequencies = {self.frequencies}: all must lie below half the sample rate, {self.sample_rate / 2} Hz"
-            )
+        highest = self.sample_rate / 2
+        if max(self.frequencies) >= highest:
+            raise ValueError(f"frequencies = {self.frequencies}: all must lie below half the sample rate, {highest} Hz")
         samples = self.sample_rate * self.duration
         if round(samples) < 1 or abs(samples - round(samples)) > 1e-6:
-            raise ValueError(
-                f"duration = {self.duration}: sample_rate x duration must be a whole number of samples, not {samples}"
-            )
-        for name in ("amplitude_range", "phase_range"):
-            low, high = getattr(self, name)
+            told = f"sample_rate x duration must be a whole number of samples, not {samples}"
+            raise ValueError(f"duration = {self.duration}: {told}")
+        for name, (low, high) in (("amplitude_range", self.amplitude_range), ("phase_range", self.phase_range)):
             if low > high:
                 raise ValueError(f"{name} = {(low, high)}: the lower bound must not exceed the upper")
         return self
@@ -81,17 +70,11 @@ class SignalSpec(Settings):
 
 
 class Signals(NamedTuple):
-    """What `generate` returns.
+    """What `generate` returns."""
 
-    Attributes:
-        time: shape (n_samples,), in s.
-        mixed: S(t), shape (n_samples,); with several noise seeds (seeds, n_samples).
-        targets: shape (n_frequencies, n_samples); the same for every noise seed.
-    """
-
-    time: Array
-    mixed: Array
-    targets: Array
+    time: Array  # (n_samples,), s
+    mixed: Array  # S(t): (n_samples,), or (seeds, n_samples) for several noise seeds
+    targets: Array  # (n_frequencies, n_samples), the same for every noise seed
 
 
 def draw_noise(spec: SignalSpec, noise_seed: int) -> tuple[Array, Array]:
@@ -99,10 +82,6 @@ def draw_noise(spec: SignalSpec, noise_seed: int) -> tuple[Array, Array]:
 
     The order of the draws is part of the data's definition: one NumPy ``default_rng(noise_seed)`` gives first
     all amplitudes, then all phases, each time by time and within one time frequency by frequency.
-
-    Args:
-        spec: the signals' specification.
-        noise_seed: a whole number from 0 up.
 
     Returns:
         Amplitudes and phases (rad), each of shape (n_samples, n_frequencies).
@@ -126,9 +105,6 @@ def generate(spec: SignalSpec, noise_seed: int | Sequence[int]) -> Signals:
     Args:
         spec: the signals' specification.
         noise_seed: one seed, or several; several give one row of S each, equal to that of a call of its own.
-
-    Returns:
-        `Signals`.
 
     Raises:
         ValueError: a noise seed is not a whole number from 0 up, or there is none.
