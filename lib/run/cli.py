@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
+import re
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +74,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     study.add_argument(
         "studies", nargs="*", metavar="STUDY", help=f"which; default: all of {', '.join(studies.STUDIES)}"
     )
-    return parser.parse_args(arguments)
+    return parser.parse_args(list(_with_values_marked(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _with_values_marked(arguments: Sequence[str]) -> Iterator[str]:
+    """The arguments, with a space before each value that argparse would take for an option: -1e-3, -1,0,1, -a."""
+    for k, argument in enumerate(arguments):
+        after_name = k >= 2 and arguments[k - 2] in ("-p", "--parameter") and argument not in ("-p", "-f", "-h")
+        is_value = re.match(r"-[^-]" if after_name else r"-\.?\d", argument)
+        yield f" {argument}" if is_value else argument
 
 
 def given_parameters(options: argparse.Namespace) -> dict[str, Any]:
@@ -80,6 +91,8 @@ def given_parameters(options: argparse.Namespace) -> dict[str, Any]:
     for name, value in options.parameter:
         if name in told:
             raise SettingsError(f"{name} = {value!r}: has been given a value already")
+        if not value.strip():
+            raise SettingsError(f"{name} = {value!r}: must be a value; an empty text is written '', nothing null")
         told[name] = files.parse_yaml(value, f"{name} = {value!r}")
     return (files.read_yaml(options.file) if options.file else {}) | told
 
@@ -134,9 +147,10 @@ def _short(path: Path) -> Path:
 
 def main() -> int:
     """Do what the command line says; 0: all went well, 1: something failed, 2: an argument was wrong, 130: Ctrl-C."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a character must not end a run
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = parse()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
         if options.command == "batch":
             return batch_command(options)
