@@ -41,7 +41,7 @@ def read(path: Path) -> nbformat.NotebookNode:
 
 
 def test_conda_and_pip_agree():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     conda = read_yaml(ROOT / "environment.yml")["dependencies"]
     pip = next(entry["pip"] for entry in conda if isinstance(entry, dict))
     assert [line for line in pip if not line.startswith("--editable")] == project["dependencies"]
@@ -53,7 +53,7 @@ def test_conda_and_pip_agree():
 def test_the_top_level_holds_nothing_else():
     permitted = {"notebooks", "lib", "figures", "tests", "environment.yml", "README.md"}
     permitted |= {"pyproject.toml", "Makefile", ".ci", ".gitignore"}
-    ignored = {line.strip("/ ") for line in (ROOT / ".gitignore").read_text().split()}
+    ignored = {line.strip("/ ") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").split()}
     found = {path.name for path in ROOT.iterdir() if path.name != ".git"}
     assert not {name for name in found if not any(Path(name).match(pattern) for pattern in permitted | ignored)}
 
@@ -62,7 +62,9 @@ def test_imports_run_one_way():
     graph = {}
     for path in ROOT.glob("lib/**/*.py"):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        imported = re.findall(r"^from (lib[\w.]*) import ([\w, ]+)|^import (lib[\w.]+)", path.read_text(), re.MULTILINE)
+        imported = re.findall(
+            r"^from (lib[\w.]*) import ([\w, ]+)|^import (lib[\w.]+)", path.read_text(encoding="utf-8"), re.MULTILINE
+        )
         graph[name] = {f"{module}.{part.strip()}" for module, parts, _ in imported for part in parts.split(",")}
         graph[name] |= {module or plain for module, _, plain in imported}
     list(graphlib.TopologicalSorter(graph).static_order())  # raises on a cycle
@@ -74,13 +76,17 @@ def test_imports_run_one_way():
 
 
 def test_no_library_module_is_long():
-    long = {path.name: n for path in ROOT.glob("lib/**/*.py") if (n := len(path.read_text().splitlines())) > 250}
+    long = {
+        path.name: n
+        for path in ROOT.glob("lib/**/*.py")
+        if (n := len(path.read_text(encoding="utf-8").splitlines())) > 250
+    }
     assert not long
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_notebooks_are_executed_and_clean(path):
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert not re.search(r"/(work|tmp|root|home)/\w", text), "holds a machine path"
     assert len(text) < 3_500_000, "a page must stay light"
     notebook = read(path)
@@ -199,12 +205,12 @@ def test_the_student_copy_has_no_solutions(tmp_path):
     folder = student_copy(tmp_path / "student")
     assert (tmp_path / "student.zip").stat().st_size > 100_000
     for path in ALL:
-        text = (folder / "notebooks" / path.name).read_text()
+        text = (folder / "notebooks" / path.name).read_text(encoding="utf-8")
         solutions = [cell for cell in read(path).cells if "solution" in cell.metadata.get("tags", [])]
         assert len(solutions) >= 3
         assert not [cell.source for cell in solutions if cell.source.splitlines()[0] in text]
         assert all(not cell.outputs for cell in nbformat.reads(text, as_version=4).cells if cell.cell_type == "code")
-    assert "build" not in (folder / "Makefile").read_text(), "only targets that work in the copy"
+    assert "build" not in (folder / "Makefile").read_text(encoding="utf-8"), "only targets that work in the copy"
     run = [sys.executable, "-m", "lib", "run", "01", "--name", "student"]
     own = os.environ | {"PYTHONPATH": str(folder)}  # the copy's library, in its kernels too
     subprocess.run(run, cwd=folder, check=True, capture_output=True, env=own)
@@ -218,17 +224,17 @@ def test_the_student_copy_has_no_solutions(tmp_path):
         "tests/test_model.py",
     ]
     subprocess.run(tests, cwd=folder, check=True, capture_output=True, env=own)
-    assert (folder / "runs/student/01_signal_generation.ipynb").read_text().count("no answer yet") == 3
+    assert (folder / "runs/student/01_signal_generation.ipynb").read_text(encoding="utf-8").count("no answer yet") == 3
 
 
 def test_links_between_notebooks_lead_somewhere():
     for path in [*ALL, README]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
 
 
 def test_readme_quotes_the_published_metrics():
-    text = README.read_text()
+    text = README.read_text(encoding="utf-8")
     assert with_results(text) == text, "run make publish"
     before, after = text.split(BEGIN)[0], text.split("<!-- end of results -->")[1]
     assert not re.findall(r"\d\.\d+e|\de-\d", before + after), "a measured number outside of the generated table"
@@ -245,7 +251,7 @@ def test_published_metrics_meet_the_goals():
 
 def test_published_numbers_stand_in_the_notebooks():
     evaluation = read_metrics(METRICS / "04_evaluation.json")["results"]
-    text = (NOTEBOOKS / "04_evaluation.ipynb").read_text()
+    text = (NOTEBOOKS / "04_evaluation.ipynb").read_text(encoding="utf-8")
     assert f"{evaluation['test']['overall']['mse']:.2e}" in text
     assert f"{evaluation['gap']:.2%}" in text
 
@@ -257,7 +263,7 @@ def test_every_published_figure_is_complete():
     for name in names:
         assert (FIGURES / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         assert b"</svg>" in (FIGURES / f"{name}.svg").read_bytes()
-        assert len((FIGURES / f"{name}.txt").read_text()) > 40
+        assert len((FIGURES / f"{name}.txt").read_text(encoding="utf-8")) > 40
 
 
 def test_reference_is_as_good_as_it_says():
