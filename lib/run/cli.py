@@ -130,7 +130,7 @@ def seeds_command(options: argparse.Namespace) -> int:
     from lib.run import plan, tables
 
     notebooks.check_name(options.name)
-    seeds = list(dict.fromkeys(plan.parse_values("noise_seeds", options.noise_seeds)))
+    seeds = plan.parse_values("noise_seeds", options.noise_seeds)
     table = tables.table_of_seeds(options.checkpoint, seeds)
     tables.write_table(table, notebooks.RUNS / options.name / "seeds")
     worst = table.loc[table["mse"].idxmax()]

@@ -151,11 +151,13 @@ def check_name(name: str) -> None:
     """Refuse a name of a run that could lead out of its folder.
 
     Raises:
-        SettingsError: it holds other characters than letters, digits, ``.``, ``_`` and ``-``, or begins with a dot.
+        SettingsError: it holds other characters than letters, digits, ``.``, ``_`` and ``-``, or begins or ends with a
+            dot, which Windows leaves out.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", name):
+    if not re.fullmatch(r"[A-Za-z0-9_-](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?", name):
         raise SettingsError(
-            f"name = {name!r}: must consist of at most 100 letters, digits, '.', '_' and '-', not starting with '.'"
+            f"name = {name!r}: must consist of at most 100 letters, digits, '.', '_' and '-', "
+            "not starting or ending with '.'"
         )
 
 
