@@ -162,6 +162,8 @@ def test_negative_numbers_in_lists_and_ranges():
     assert values("'a,b', \"c\"") == ["a,b", "c"]
     assert values("null,true,''") == [None, True, ""]
     assert on_command_line("-draft") == "-draft"
+    with pytest.raises(SettingsError, match="cannot be read"):
+        on_command_line("- several\n- lines")
     assert parse(["batch", "03", "--timeout", "-1e3"]).timeout == -1000
     assert parse(["seeds", "-3..3"]).noise_seeds.strip() == "-3..3"
 
@@ -177,6 +179,10 @@ def test_values_of_a_grid_in_a_file(tmp_path):
     assert grid["c"] == [[1, 2], [3]]
     assert (grid["d"], grid["e"], grid["f"]) == (["0..2"], ["grün"], [None, ""])
     assert len(plan.expand(grid)) == 3 * 4 * 2 * 2
+    for text in ("grid: 0x", "runs: 0x", "grid: {a: 0x", "runs: [0x"):
+        file.write_text(text + "f" * 5000 + {"{": "}", "[": "]"}.get(text[6], ""), encoding="utf-8")
+        with pytest.raises(SettingsError, match="4300 digits"):
+            plan.read_plan(file)
 
 
 REFUSED = {  # default, value as it is given, what the message must say
@@ -187,8 +193,8 @@ REFUSED = {  # default, value as it is given, what the message must say
     "text for a number": (1.0, "-inf", "must be a number"),
     "number for text": ("a", "5", "quoted too, as '5'"),
     "nothing for text": ("a", "null", "an empty one is written ''"),
-    "empty": ("a", "", "an empty text is written ''"),
-    "blank": (None, " ", "an empty text is written ''"),
+    "empty": ("a", "", "an empty text is written \"''\""),
+    "blank": (None, " ", "an empty text is written \"''\""),
     "date": ("a", "2026-01-01", "write it in quotes: '2026-01-01'"),
     "time": ("a", "2026-01-01 12:00:00", "write it in quotes: '2026-01-01 12:00:00'"),
     "range outside of a batch": (1, "0..3", "write it in quotes: '0..3'"),
@@ -197,7 +203,7 @@ REFUSED = {  # default, value as it is given, what the message must say
     "not a number": (None, ".nan", "write a large number, as 1e308, or null"),
     "not a number, inside": (None, "{a: [1, .nan]}", r"x['a'][1] = nan"),
     "too large for a float": (1.0, "1" + "0" * 400, "less than 1e308"),
-    "too many digits": (1, "0x" + "f" * 5000, "3,900 digits"),
+    "too many digits": (1, "0x" + "f" * 5000, "4300 digits"),
     "half a character": ("a", '"\\ud800"', "half of a character"),
     "list as a text": ([], "1,2", "a list, as [1, 2]"),
     "mapping": ({}, "[1]", "a mapping, as {a: 1}"),

@@ -60,8 +60,15 @@ class _Constructor(SafeConstructor):
         ends = re.fullmatch(r"([+-]?[0-9]{1,15})\.\.([+-]?[0-9]{1,15})", node.value) if not node.style else None
         return Range(int(ends[1]), int(ends[2])) if ends else self.construct_yaml_str(node)
 
+    def construct_number(self, node: ScalarNode) -> int:
+        """A whole number that can be written again, at least in a message."""
+        value: int = self.construct_yaml_int(node)
+        str(value)  # ValueError beyond some thousand digits
+        return value
+
 
 _Constructor.add_constructor("tag:yaml.org,2002:str", _Constructor.construct_text)
+_Constructor.add_constructor("tag:yaml.org,2002:int", _Constructor.construct_number)
 
 
 def parse_yaml(text: str, what: str) -> Any:

@@ -31,7 +31,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     run.add_argument("--name", default="default", help="name of the run's folder (default: %(default)s)")
     run.add_argument(
         "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
-        help="set a notebook parameter, such as -p weight_seed 3; may be repeated",
+        help="set a notebook parameter, such as -p weight_seed 3; the value is YAML, so that a list is \"[1, 2]\", an "
+        "empty text \"''\" and the text 5 \"'5'\"; may be repeated",
     )  # fmt: skip
     run.add_argument("-f", "--file", type=Path, help="YAML file with parameters; -p goes before it")
 
@@ -50,7 +51,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     many.add_argument("--name", default="batch", help="name of the batch's folder (default: %(default)s)")
     many.add_argument(
         "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUES"),
-        help="values of a parameter: 3, or 16,32,64, or 0..9 (both ends included); may be repeated",
+        help="values of a parameter: 3, or 16,32,64, or 0..9 (both ends included), or lists, \"[1, 2], [3]\"; a text "
+        "that has a comma stands in quotes of its own, \"'a, b'\"; may be repeated",
     )  # fmt: skip
     many.add_argument("-f", "--file", type=Path, help="YAML file with 'grid', 'runs' or both")
     many.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
@@ -89,11 +91,12 @@ def given_parameters(options: argparse.Namespace) -> dict[str, Any]:
     """The notebook parameters from the YAML file and the command line."""
     told: dict[str, Any] = {}
     for name, value in options.parameter:
+        what = f"{name} = {value.strip()!r}"
         if name in told:
-            raise SettingsError(f"{name} = {value!r}: has been given a value already")
+            raise SettingsError(f"{what}: has been given a value already")
         if not value.strip():
-            raise SettingsError(f"{name} = {value!r}: must be a value; an empty text is written '', nothing null")
-        told[name] = files.parse_yaml(value, f"{name} = {value!r}")
+            raise SettingsError(f"{what}: must be a value; an empty text is written \"''\", nothing is written null")
+        told[name] = files.parse_yaml(value, what)
     return (files.read_yaml(options.file) if options.file else {}) | told
 
 

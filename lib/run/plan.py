@@ -46,10 +46,11 @@ def parse_values(name: str, text: str) -> list[Any]:
     Raises:
         SettingsError: the text is empty or cannot be read, or a range runs backwards or is too long.
     """
-    if not text.strip() or text.rstrip().endswith(","):
+    text = text.strip()
+    if not text or text.endswith(","):
         raise SettingsError(
             f"{name} = {text!r}: must be a value, values with commas between, or a range as 0..9; "
-            "an empty text is written '', nothing is written null"
+            "an empty text is written \"''\", nothing is written null"
         )
     return spread(name, parse_yaml(f"[{text}\n]", f"{name} = {text!r}"))
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from lib.settings import SettingsError
 
-MAX_BITS = 13_000  # of a whole number, some 3,900 digits; Python itself refuses to write more than 4,300
 WRITTEN = {  # a value of each type, as YAML and the command line have it
     bool: "true or false",
     int: "a whole number",
@@ -77,14 +76,16 @@ def _plain(name: str, value: Any) -> Any:
     match value:
         case None | bool():
             return value
-        case int() if value.bit_length() > MAX_BITS:
-            raise SettingsError(f"{name}: must be a number of less than 3,900 digits")
         case float() if not math.isfinite(value):
             raise SettingsError(
                 f"{name} = {value!r}: must be finite, since a notebook is JSON, which has neither infinity nor NaN; "
                 "write a large number, as 1e308, or null where the default is None"
             )
         case int() | float():
+            try:
+                str(value)
+            except ValueError as error:  # Python does not write more than 4,300 digits
+                raise SettingsError(f"{name}: must be a shorter number ({error})") from error
             return value
         case str():
             try:
