@@ -6,6 +6,7 @@ import io
 import os
 import platform
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,20 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o644)  # a temporary file is its owner's alone
-        os.replace(name, path)
+        _replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _replace(source: str, target: Path) -> None:
+    """Rename a file; Windows refuses it for the moment in which somebody reads the old one, so try again then."""
+    for wait in (0.01, 0.05, 0.2, 0.5, 1.0):
+        try:
+            return os.replace(source, target)
+        except PermissionError:
+            time.sleep(wait)
+    return os.replace(source, target)
 
 
 def save_checkpoint(path: Path | str, content: dict[str, Any]) -> None:

@@ -103,7 +103,7 @@ def read_metrics(path: Path | str) -> dict[str, Any]:
         ValueError: the file is damaged or holds something else.
     """
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
         return {name: dict(content[name]) for name in ("parameters", "versions", "results")}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"metrics file {path}: damaged or not written by this project ({error!r})") from error

@@ -89,7 +89,7 @@ def test_an_environment_that_another_python_has_begun_is_made_anew(tmp_path):
 
     def plan(python: Path | str) -> str:
         call = ["make", "--dry-run", "env", f"PYTHON={python}"]
-        return subprocess.run(call, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(call, cwd=tmp_path, check=True, capture_output=True, encoding="utf-8").stdout
 
     (inside / "python").symlink_to(sys.executable)
     assert f"{sys.executable} -m venv --clear .venv" in plan(sys.executable), "begun, but not finished"
@@ -105,7 +105,7 @@ def test_a_missing_python_is_told_in_one_line(tmp_path):
     call = ["make", "--file", str(ROOT / "Makefile"), "env", "PYTHON=nonesuch"]
     for name in ("pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path / name)
-    result = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
+    result = subprocess.run(call, cwd=tmp_path, capture_output=True, encoding="utf-8")
     assert result.returncode == 2
     assert result.stdout.startswith("Python 3.11 to 3.14 is needed")
     assert len(result.stdout.splitlines()) == 1
@@ -115,7 +115,7 @@ def test_a_missing_python_is_told_in_one_line(tmp_path):
 def test_the_top_level_holds_nothing_else():
     permitted = {"notebooks", "lib", "figures", "tests", "environment.yml", "README.md"}
     permitted |= {"pyproject.toml", "constraints.txt", "Makefile", ".ci", ".gitignore"}
-    ignored = {line.strip("/ ") for line in (ROOT / ".gitignore").read_text().split()}
+    ignored = {line.strip("/ ") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").split()}
     found = {path.name for path in ROOT.iterdir() if path.name != ".git"}
     assert not {name for name in found if not any(Path(name).match(pattern) for pattern in permitted | ignored)}
 
@@ -134,13 +134,17 @@ def test_what_a_student_reads_stays_small():
 
 
 def test_no_library_module_is_long():
-    long = {path.name: n for path in ROOT.glob("lib/**/*.py") if (n := len(path.read_text().splitlines())) > 250}
+    long = {
+        path.name: n
+        for path in ROOT.glob("lib/**/*.py")
+        if (n := len(path.read_text(encoding="utf-8").splitlines())) > 250
+    }
     assert not long
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_notebooks_are_executed_and_clean(path):
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert not re.search(r"/(work|tmp|root|home)/\w", text), "holds a machine path"
     assert len(text) < 3_500_000, "a page must stay light"
     notebook = read(path)
@@ -259,12 +263,12 @@ def test_the_student_copy_has_no_solutions(tmp_path):
     folder = student_copy(tmp_path / "student")
     assert (tmp_path / "student.zip").stat().st_size > 100_000
     for path in ALL:
-        text = (folder / "notebooks" / path.name).read_text()
+        text = (folder / "notebooks" / path.name).read_text(encoding="utf-8")
         solutions = [cell for cell in read(path).cells if "solution" in cell.metadata.get("tags", [])]
         assert len(solutions) >= 3
         assert not [cell.source for cell in solutions if cell.source.splitlines()[0] in text]
         assert all(not cell.outputs for cell in nbformat.reads(text, as_version=4).cells if cell.cell_type == "code")
-    told = subprocess.run(["make", "help"], cwd=folder, check=True, capture_output=True, text=True).stdout
+    told = subprocess.run(["make", "help"], cwd=folder, check=True, capture_output=True, encoding="utf-8").stdout
     assert [line.split()[0] for line in told.splitlines()] == ["help", "env", "run", "lab", "clean", "test"]
     run = [sys.executable, "-m", "lib", "run", "01", "--name", "student"]
     own = os.environ | {"PYTHONPATH": str(folder)}  # the copy's library, in its kernels too
@@ -279,17 +283,17 @@ def test_the_student_copy_has_no_solutions(tmp_path):
         "tests/test_model.py",
     ]
     subprocess.run(tests, cwd=folder, check=True, capture_output=True, env=own)
-    assert (folder / "runs/student/01_signal_generation.ipynb").read_text().count("no answer yet") == 3
+    assert (folder / "runs/student/01_signal_generation.ipynb").read_text(encoding="utf-8").count("no answer yet") == 3
 
 
 def test_links_between_notebooks_lead_somewhere():
     for path in [*ALL, README]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
 
 
 def test_readme_quotes_the_published_metrics():
-    text = README.read_text()
+    text = README.read_text(encoding="utf-8")
     assert with_results(text) == text, "run make publish"
     before, after = text.split(BEGIN)[0], text.split("<!-- end of results -->")[1]
     assert not re.findall(r"\d\.\d+e|\de-\d", before + after), "a measured number outside of the generated table"
@@ -306,7 +310,7 @@ def test_published_metrics_meet_the_goals():
 
 def test_published_numbers_stand_in_the_notebooks():
     evaluation = read_metrics(METRICS / "04_evaluation.json")["results"]
-    text = (NOTEBOOKS / "04_evaluation.ipynb").read_text()
+    text = (NOTEBOOKS / "04_evaluation.ipynb").read_text(encoding="utf-8")
     assert f"{evaluation['test']['overall']['mse']:.2e}" in text
     assert f"{evaluation['gap']:.2%}" in text
 
@@ -318,7 +322,7 @@ def test_every_published_figure_is_complete():
     for name in names:
         assert (FIGURES / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         assert b"</svg>" in (FIGURES / f"{name}.svg").read_bytes()
-        assert len((FIGURES / f"{name}.txt").read_text()) > 40
+        assert len((FIGURES / f"{name}.txt").read_text(encoding="utf-8")) > 40
 
 
 def test_reference_is_as_good_as_it_says():

@@ -111,9 +111,9 @@ print(sum(p.double().sum().item() for p in run.model.parameters()).hex())
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert 0 < len(load_checkpoint(path)["progress"]["history"]["loss"]) < 400
-    resumed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    resumed = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True).stdout
     path.unlink()
-    whole = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    whole = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True).stdout
     assert resumed == whole != ""
 
 

@@ -68,7 +68,7 @@ def live_stepper(model: StatefulLSTMExtractor, dataset: FrequencyDataset, name: 
         'in grey, target in light blue, output in red. Right: the orbit of the hidden state."></canvas>'
         '<figcaption aria-live="polite" data-say></figcaption>'
         f'<script type="application/json">{json.dumps(content)}</script>'
-        f"<script>{SCRIPT.read_text().replace('NAME', name)}</script></figure>"
+        f"<script>{SCRIPT.read_text(encoding='utf-8').replace('NAME', name)}</script></figure>"
     )
 
 

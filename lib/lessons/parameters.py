@@ -114,5 +114,9 @@ def log_into(folder: Path) -> None:
     """Let this process write its log into ``folder/run.log``, behind what is there already."""
     folder.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
-        filename=folder / "run.log", level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", force=True
+        filename=folder / "run.log",
+        encoding="utf-8",
+        level=logging.INFO,
+        format="%(asctime)s %(name)s: %(message)s",
+        force=True,
     )
