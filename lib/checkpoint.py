@@ -39,20 +39,16 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o644)  # a temporary file is its owner's alone
-        _replace(name, path)
+        for wait in (0.01, 0.05, 0.2, 0.5, 1.0, None):
+            try:
+                return os.replace(name, path)
+            except PermissionError:  # Windows, for the moment in which somebody reads the old file
+                if wait is None:
+                    raise
+                time.sleep(wait)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-
-
-def _replace(source: str, target: Path) -> None:
-    """Rename a file; Windows refuses it for the moment in which somebody reads the old one, so try again then."""
-    for wait in (0.01, 0.05, 0.2, 0.5, 1.0):
-        try:
-            return os.replace(source, target)
-        except PermissionError:
-            time.sleep(wait)
-    return os.replace(source, target)
 
 
 def save_checkpoint(path: Path | str, content: dict[str, Any]) -> None:
@@ -63,11 +59,7 @@ def save_checkpoint(path: Path | str, content: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path | str) -> dict[str, Any]:
-    """Load what `save_checkpoint` wrote, onto the CPU; only tensors and plain values are accepted.
-
-    Raises:
-        CheckpointError: there is no such file, it is damaged, or it is no checkpoint of this project.
-    """
+    """Load what `save_checkpoint` wrote onto the CPU, without executing anything; CheckpointError if that fails."""
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"checkpoint = {path}: there is no such file")
@@ -82,15 +74,7 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
 
 
 def load_model(path: Path | str | None = None) -> StatefulLSTMExtractor:
-    """The trained model of a checkpoint, in evaluation mode and without state.
-
-    Args:
-        path: a checkpoint; by default the reference one that ships with the library.
-
-    Raises:
-        CheckpointError: there is no such file, it is damaged, it is no checkpoint of this project, or its training
-            has not ended.
-    """
+    """The trained model of a checkpoint, by default of the shipped one, in evaluation mode and without state."""
     content = load_checkpoint(path or REFERENCE_CHECKPOINT)
     stage = (content.get("progress") or {}).get("stage", "done")
     if stage != "done":

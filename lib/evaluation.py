@@ -20,19 +20,14 @@ METRICS = ("mse", "rmse", "mae", "r2", "correlation", "snr_db")
 
 
 def metrics(prediction: Array, target: Array) -> dict[str, float]:
-    """All measures over all samples given, each a per-sample mean; shapes must agree.
+    """All measures over all samples given, each a per-sample mean; ValueError if the shapes differ or are empty.
 
-    Returns:
-        ``mse``, ``rmse``, ``mae``; ``r2`` = 1 − Σ(y−ŷ)² / Σ(y−ȳ)²; ``correlation`` (Pearson's); ``snr_db`` =
-        10 log₁₀(Σy² / Σ(y−ŷ)²). ``correlation`` is NaN for a constant prediction, ``snr_db`` infinite without error.
-
-    Raises:
-        ValueError: the shapes differ, or there is no sample.
+    ``r2`` = 1 − Σ(y−ŷ)² / Σ(y−ȳ)²; ``correlation`` is Pearson's, NaN for a constant prediction; ``snr_db`` =
+    10 log₁₀(Σy² / Σ(y−ŷ)²), infinite without error.
     """
     if prediction.shape != target.shape or target.size == 0:
-        raise ValueError(
-            f"prediction has shape {prediction.shape}: must be that of target, {target.shape}, and not empty"
-        )
+        permitted = f"that of target, {target.shape}, and not empty"
+        raise ValueError(f"prediction has shape {prediction.shape}: must be {permitted}")
     error = prediction - target
     mse = float(np.mean(error**2))
     power, variance = float(np.mean(target**2)), float(np.var(target))
@@ -65,18 +60,12 @@ def evaluate(
 def mse_by_noise_seed(
     model: StatefulLSTMExtractor, spec: SignalSpec, noise_seeds: Sequence[int], seeds_at_once: int = 25
 ) -> Array:
-    """The MSE over all rows for each of many noise seeds, shape (seeds,), the seeds side by side as lanes.
-
-    Raises:
-        ValueError: a seed is not a whole number from 0 up, there is none, or ``seeds_at_once`` is not one from 1 up.
-    """
-    seeds = [whole_number("noise_seeds", seed, 0) for seed in noise_seeds]
-    seeds_at_once = whole_number("seeds_at_once", seeds_at_once, 1)
-    if not seeds:
+    """The MSE over all rows for each of many noise seeds, shape (seeds,), the seeds side by side as lanes."""
+    if len(noise_seeds) == 0:
         raise ValueError(f"noise_seeds = {noise_seeds!r}: must hold at least one whole number from 0 up")
     errors = []
-    for start in range(0, len(seeds), seeds_at_once):
-        mixed = generate(spec, seeds[start : start + seeds_at_once]).mixed
+    for start in range(0, len(noise_seeds), whole_number("seeds_at_once", seeds_at_once, 1)):
+        mixed = generate(spec, noise_seeds[start : start + seeds_at_once]).mixed
         prediction = roll_out(model, assemble_inputs(spec, mixed), steps=spec.n_samples).double().numpy()
         squared = (prediction.reshape(len(mixed), spec.n_frequencies, -1) - spec.targets) ** 2
         errors.append(squared.mean(axis=(1, 2)))
@@ -97,11 +86,7 @@ def write_metrics(path: Path | str, results: dict[str, Any], parameters: dict[st
 
 
 def read_metrics(path: Path | str) -> dict[str, Any]:
-    """Read what `write_metrics` wrote.
-
-    Raises:
-        ValueError: the file is damaged or holds something else.
-    """
+    """Read what `write_metrics` wrote; ValueError if the file is damaged or holds something else."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         return {name: dict(content[name]) for name in ("parameters", "versions", "results")}

@@ -17,11 +17,7 @@ LAYOUTS = ("parallel", "sequential")
 
 
 def assemble_inputs(spec: SignalSpec, mixed: Array) -> Tensor:
-    """Pair S(t) with every one-hot selector.
-
-    Args:
-        spec: the signals' specification.
-        mixed: S(t), shape (samples,) or (seeds, samples); any number of samples.
+    """Pair S(t), of shape (samples,) or (seeds, samples), with every one-hot selector.
 
     Returns:
         float32 of shape (lanes, samples, 1 + n_frequencies) with lanes = seeds · n_frequencies: all selectors of
@@ -49,11 +45,7 @@ class FrequencyDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         return self.spec.n_frequencies * self.spec.n_samples
 
     def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
-        """One row: the input vector [S(t), C1 …], shape (1 + n_frequencies,), and the target, shape (1,).
-
-        Raises:
-            IndexError: there is no such row, or more than one is asked for.
-        """
+        """One row: the input vector [S(t), C1 …], shape (1 + n_frequencies,), and the target, shape (1,)."""
         try:
             freq_idx, time_idx = divmod(whole_number("row", row, 0, len(self) - 1), self.spec.n_samples)
         except ValueError as error:
@@ -103,9 +95,6 @@ class StatefulDataLoader:
             layout: ``"parallel"`` or ``"sequential"``.
             horizon: use only the first so many samples of every sequence; None means all of them.
             shuffle: only False is possible; True is refused, with the reason.
-
-        Raises:
-            ValueError: an argument is out of range; the message names it, its value and what is permitted.
         """
         if shuffle:
             told = "the state carried into a sample is right only if the sample before it has just been seen"
@@ -129,11 +118,5 @@ class StatefulDataLoader:
             for first in range(0, self.horizon, self.steps):
                 last = min(first + self.steps, self.horizon)
                 window = slice(int(group[0]), int(group[-1]) + 1), slice(first, last)
-                yield Batch(
-                    x=self.dataset.inputs[window],
-                    y=self.dataset.targets[window],
-                    freq_idx=group,
-                    time_range=range(first, last),
-                    is_first_batch=first == 0,
-                    is_last_batch=last == self.horizon,
-                )
+                x, y = self.dataset.inputs[window], self.dataset.targets[window]
+                yield Batch(x, y, group, range(first, last), first == 0, last == self.horizon)

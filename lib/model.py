@@ -157,10 +157,8 @@ class StatefulLSTMExtractor(nn.Module):
 
     def _refuse(self) -> NoReturn:
         """Refuse what would freeze the state (export, tracing), lose it (DataParallel) or advance it twice."""
-        raise RuntimeError(
-            "the model's state would be frozen, lost or advanced twice here: "
-            "use a module that takes and returns the state, as lib.lessons.state_in_the_wild.OneStep"
-        )
+        told = "use a module that takes and returns the state, as lib.lessons.state_in_the_wild.OneStep"
+        raise RuntimeError(f"the model's state would be frozen, lost or advanced twice here: {told}")
 
     _replicate_for_data_parallel = __prepare_scriptable__ = _refuse
 
@@ -180,19 +178,12 @@ class StatefulLSTMExtractor(nn.Module):
 
 
 def roll_out(model: StatefulLSTMExtractor, x: Tensor, steps: int = 1, reset_every_sample: bool = False) -> Tensor:
-    """Run a model over ``x`` from reset, without gradients, and leave its own state untouched.
+    """Run a model over x (lanes, samples, 1 + n_frequencies) from reset, and leave its own state untouched.
 
-    Args:
-        model: the network.
-        x: inputs, (lanes, samples, 1 + n_frequencies).
-        steps: samples per call; 1 is the assignment's roll-out, more gives the same numbers sooner.
-        reset_every_sample: give every sample a fresh state. Nothing then links the samples, so that here, and only
-            here, they may stand side by side as lanes.
-
-    Returns:
-        Outputs, (lanes, samples, 1).
+    One sample per call is the assignment's roll-out; more ``steps`` per call give the same numbers sooner. Returns
+    the outputs, (lanes, samples, 1), without gradients.
     """
     with model.evaluation_state():
-        if reset_every_sample:
+        if reset_every_sample:  # nothing links the samples then: only here may they stand side by side as lanes
             return model(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         return torch.cat([model(chunk) for chunk in x.split(whole_number("steps", steps, 1), dim=1)], dim=1)

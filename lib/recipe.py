@@ -7,7 +7,7 @@ show progress in between, and can go on in mid-stage after a crash.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ class TrainingRun:
     model: StatefulLSTMExtractor  # at the end with its best weights, in evaluation mode and without state
     dataset: FrequencyDataset
     config: TrainingConfig
+    stages: Sequence[Stage]
     optimizer: torch.optim.Adam
     memoryless: bool  # the state is reset before every sample, in training and in validation
     horizon: int  # samples of the next update
@@ -35,6 +36,11 @@ class TrainingRun:
     validation: dict[str, list[float]] = field(default_factory=lambda: {"update": [], "mse": []})
     best_mse: float = math.inf  # the lowest validation error so far
     best_weights: dict[str, Tensor] = field(default_factory=dict)  # that reached it, on the CPU
+
+    @property
+    def order(self) -> list[str]:
+        """The names of the stages, and at last "done"."""
+        return [*(stage.__name__ for stage in self.stages), "done"]
 
     @property
     def updates(self) -> int:
@@ -72,10 +78,9 @@ def new_optimizer(model: StatefulLSTMExtractor, config: TrainingConfig) -> torch
 
 
 def update(run: TrainingRun, batch: Batch, rate: float) -> float:
-    """One step of the optimizer at a learning rate: the same for all stages and all policies.
+    """One step of the optimizer, the same for all stages and all policies; returns the loss before it.
 
-    The gradient crosses all samples of the batch, and ends where the batch begins. Returns the mean squared error
-    over the batch before the step.
+    The gradient crosses all samples of the batch, and ends where the batch begins.
     """
     model = run.model.train()
     prediction = model(batch.x.to(model.device), reset_state=batch.is_first_batch or run.memoryless)
@@ -87,10 +92,9 @@ def update(run: TrainingRun, batch: Batch, rate: float) -> float:
     run.optimizer.step()
     model.detach_state()
     signal_weights(model).mul_(1 - run.config.signal_weight_decay)
-    entry = {"loss": loss.item(), "horizon": batch.x.shape[1], "learning_rate": rate}
-    for name, value in entry.items():
+    for name, value in {"loss": loss.item(), "horizon": batch.x.shape[1], "learning_rate": rate}.items():
         run.history[name].append(value)
-    return entry["loss"]
+    return loss.item()
 
 
 def rate_at(config: TrainingConfig, horizon: int) -> float:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, field_validator
 
-NoiseSeed = Annotated[int, Field(ge=0)]
+NoiseSeeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), Strict(False)]
 
 
 class SettingsError(ValueError):
@@ -23,14 +23,8 @@ def plain(value: Any) -> Any:
 def whole_number(name: str, value: Any, low: int, high: int | None = None) -> int:
     """A whole number of Python, NumPy or torch as an int; a bool, a fraction, 3.0 and "3" are none.
 
-    Args:
-        name: what the message calls it.
-        value: what was given.
-        low: the least that is permitted.
-        high: the most that is permitted; None for no bound.
-
     Raises:
-        ValueError: names the value and what is permitted.
+        ValueError: it is none, or lies below ``low`` or above ``high``; the message calls it ``name``.
     """
     number = plain(value)
     if isinstance(number, bool) or not isinstance(number, int) or number < low or (high is not None and number > high):
@@ -99,7 +93,7 @@ class TrainingConfig(Settings):
     settle_updates: int = Field(150, ge=1)
     settle_rate: float = Field(1e-5, gt=0)  # the learning rate when settling begins
     final_rate: float = Field(0.01, gt=0, le=1)  # the rate at the end of a cosine, as a fraction of its beginning
-    validation_noise_seeds: Annotated[tuple[NoiseSeed, ...], Strict(False)] = (101, 102)  # they select the weights
+    validation_noise_seeds: NoiseSeeds = (101, 102)  # they select the weights
     validate_every: int = Field(100, ge=1)  # updates
     checkpoint_every: int = Field(200, ge=1)  # updates
 
@@ -108,5 +102,3 @@ class TrainingConfig(Settings):
         if self.anneal_updates + self.settle_updates > self.max_updates:
             least = f"anneal_updates + settle_updates = {self.anneal_updates} + {self.settle_updates}"
             raise ValueError(f"max_updates = {self.max_updates}: must be at least {least}")
-        if not self.validation_noise_seeds:
-            raise ValueError("validation_noise_seeds = (): must hold at least one noise seed")

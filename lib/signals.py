@@ -85,9 +85,6 @@ def draw_noise(spec: SignalSpec, noise_seed: int) -> tuple[Array, Array]:
 
     Returns:
         Amplitudes and phases (rad), each of shape (n_samples, n_frequencies).
-
-    Raises:
-        ValueError: the noise seed is not a whole number from 0 up.
     """
     generator = np.random.default_rng(whole_number("noise_seed", noise_seed, 0))
     shape = (spec.n_samples, spec.n_frequencies)
@@ -102,12 +99,8 @@ def noisy_components(spec: SignalSpec, amplitude: Array, phase: Array) -> Array:
 def generate(spec: SignalSpec, noise_seed: int | Sequence[int]) -> Signals:
     """The assignment's data: time, the mixed input S(t) = mean of the n_i(t), and the pure targets.
 
-    Args:
-        spec: the signals' specification.
-        noise_seed: one seed, or several; several give one row of S each, equal to that of a call of its own.
-
-    Raises:
-        ValueError: a noise seed is not a whole number from 0 up, or there is none.
+    Several noise seeds give one row of S each, equal to that of a call of its own. A seed is a whole number from 0
+    up; ValueError if one is not, or if there is none.
     """
     given = plain(noise_seed)
     several = isinstance(given, Sequence) and not isinstance(given, str)

@@ -49,7 +49,6 @@ def train(
         memoryless: reset the state before every sample, in training and in validation.
 
     Raises:
-        ValueError: the training noise seed is also a validation seed.
         CheckpointError: the checkpoint is damaged or belongs to another configuration.
     """
     config = config or TrainingConfig()
@@ -57,31 +56,31 @@ def train(
     if dataset.noise_seed in config.validation_noise_seeds:
         told = f"must not contain the training noise seed {dataset.noise_seed}, or validation would not see new noise"
         raise ValueError(f"validation_noise_seeds = {config.validation_noise_seeds}: {told}")
-    order = [*(stage.__name__ for stage in stages), "done"]
     path = Path(checkpoint) if checkpoint else None
     with torch.random.fork_rng(), _one_thread():
         torch.manual_seed(config.weight_seed)
         model = StatefulLSTMExtractor(shape).to("cuda" if torch.cuda.is_available() else "cpu")
         prepare_weights(model, config)
         horizon = min(config.first_horizon, dataset.spec.n_samples)
-        run = TrainingRun(model, dataset, config, new_optimizer(model, config), memoryless, horizon, order[0])
+        optimizer, first = new_optimizer(model, config), stages[0].__name__
+        run = TrainingRun(model, dataset, config, stages, optimizer, memoryless, horizon, first)
         if path and path.exists():
-            _restore(run, path, order)
+            _restore(run, path)
         judges = [FrequencyDataset(dataset.spec, seed) for seed in config.validation_noise_seeds]
         with tqdm(total=config.max_updates, initial=run.updates, disable=not progress_bar, leave=False) as bar:
             while run.stage != "done":
-                for loss in stages[order.index(run.stage)](run):
+                for loss in stages[run.order.index(run.stage)](run):
                     bar.update()
                     if run.updates % 20 == 0:
                         bar.set_postfix_str(f"{run.stage}, loss {loss:.1e}, horizon {run.horizon}", refresh=False)
                     if run.updates % config.validate_every == 0:
                         _validate(run, judges)
                     if run.updates % config.checkpoint_every == 0:
-                        _save(run, path, order)
+                        _save(run, path)
                 _validate(run, judges)
                 log.info("update %d: %s ends", run.updates, run.stage)
-                run.stage, run.stage_start = order[order.index(run.stage) + 1], run.updates
-                _save(run, path, order)
+                run.stage, run.stage_start = run.order[run.order.index(run.stage) + 1], run.updates
+                _save(run, path)
         model.load_state_dict(run.best_weights)
         model.reset_state()
         model.cpu().eval()
@@ -106,29 +105,29 @@ def _copy_of_weights(model: StatefulLSTMExtractor) -> dict[str, Tensor]:
     return {name: value.detach().clone().cpu() for name, value in model.state_dict().items()}
 
 
-def _settings(run: TrainingRun, order: Sequence[str]) -> dict[str, Any]:
+def _settings(run: TrainingRun) -> dict[str, Any]:
     """What a checkpoint and the run that goes on from it must agree on."""
     return {
         "signal": run.dataset.spec.model_dump(mode="json"),
         "train_noise_seed": run.dataset.noise_seed,
         "model": run.model.config.model_dump(mode="json"),
         "training": run.config.model_dump(mode="json"),
-        "stages": list(order),
+        "stages": run.order,
         "memoryless": run.memoryless,
     }
 
 
-def _code_digest() -> str:
+def _code_digest(run: TrainingRun) -> str:
     """A fingerprint of the code that the numbers of a training depend on."""
-    parts: tuple[Any, ...] = (generate, StatefulDataLoader, StatefulLSTMExtractor, TrainingRun, train)
-    files = [inspect.getsourcefile(part) or "" for part in parts]
-    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
+    parts: tuple[Any, ...] = (generate, StatefulDataLoader, StatefulLSTMExtractor, TrainingRun, train, *run.stages)
+    files = {inspect.getsourcefile(part): None for part in parts}  # each once, in this order
+    return hashlib.sha256(b"".join(Path(str(file)).read_bytes() for file in files)).hexdigest()
 
 
-def _save(run: TrainingRun, path: Path | None, order: Sequence[str]) -> None:
+def _save(run: TrainingRun, path: Path | None) -> None:
     if path:
         content = {
-            "code": _code_digest(),
+            "code": _code_digest(run),
             "weights": run.best_weights,
             "current_weights": _copy_of_weights(run.model),
             "state": [run.model.hidden_state, run.model.cell_state],
@@ -136,27 +135,26 @@ def _save(run: TrainingRun, path: Path | None, order: Sequence[str]) -> None:
             "random_state": torch.get_rng_state(),
             "progress": {name: getattr(run, name) for name in PLAIN},
         }
-        save_checkpoint(path, _settings(run, order) | content)
+        save_checkpoint(path, _settings(run) | content)
 
 
-def _restore(run: TrainingRun, path: Path, order: Sequence[str]) -> None:
+def _restore(run: TrainingRun, path: Path) -> None:
     content = load_checkpoint(path)
     if "current_weights" not in content:
         raise CheckpointError(f"checkpoint = {path}: holds a finished model, not a training to go on with")
-    for name, wanted in _settings(run, order).items():
+    for name, wanted in _settings(run).items():
         made = content.get(name)
         if isinstance(wanted, dict) and isinstance(made, dict):  # name only what differs
             wanted, made = ({k: d.get(k) for k in wanted if wanted[k] != made.get(k)} for d in (wanted, made))
         if made != wanted:
             told = f"was made with {name} = {made}, but {wanted} is asked for"
             raise CheckpointError(f"checkpoint = {path}: {told}; name another file, or remove this one")
-    if content["code"] != _code_digest():
+    if content["code"] != _code_digest(run):
         log.warning("%s was made by other code than the present: the training begins anew", path.name)
         return
     run.model.load_state_dict(content["current_weights"])
-    run.model.hidden_state, run.model.cell_state = (
-        None if state is None else state.to(run.model.device) for state in content["state"]
-    )
+    state = [None if part is None else part.to(run.model.device) for part in content["state"]]
+    run.model.hidden_state, run.model.cell_state = state
     run.optimizer.load_state_dict(content["optimizer"])
     torch.set_rng_state(content["random_state"])
     run.best_weights = content["weights"]

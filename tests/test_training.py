@@ -1,5 +1,4 @@
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -108,7 +107,7 @@ print(sum(p.double().sum().item() for p in run.model.parameters()).hex())
     deadline = time.monotonic() + 60
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     assert 0 < len(load_checkpoint(path)["progress"]["history"]["loss"]) < 400
     resumed = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True).stdout
