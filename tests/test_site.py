@@ -14,8 +14,8 @@ from playwright.sync_api import sync_playwright
 from pypdf import PdfReader
 
 from lib.lessons.contents import QUESTIONS, read_questions
+from lib.lessons.files import find_notebooks
 from lib.run.booklet import booklet, find_browser
-from lib.run.notebooks import find_notebooks
 from lib.run.publish import FIGURES
 from lib.run.render import site
 from lib.run.tables import summarize, write_table
