@@ -1,5 +1,6 @@
 """The widgets as a student meets them: real JupyterLab in a real browser, by mouse and by keyboard."""
 
+import functools
 import os
 import re
 import secrets
@@ -22,6 +23,7 @@ from lib.lessons.live import live_stepper
 from lib.lessons.stepper import Stepper
 from lib.lessons.widgets import WITHOUT_KERNEL, film, picture_html
 from lib.run.booklet import find_browser
+from lib.run.render import single_page
 
 BROWSER = find_browser()
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs chromium")
@@ -87,6 +89,7 @@ CONTRAST = """outputs => {
 }"""  # axe finds hardly any text inside JupyterLab's notebook
 
 
+@functools.cache
 def cloned():
     """A notebook as it is committed, with all that needs a script or a kernel; this machine has never trusted it."""
     walk = Stepper(StatefulLSTMExtractor(hidden_size=6), FrequencyDataset(SignalSpec(), 1))
@@ -97,7 +100,7 @@ def cloned():
     pictures = [picture_html(Picture(panels()[0], f"Figure {k}.")) for k in range(3)]
     pages = [live_stepper(load_model(), FrequencyDataset(SignalSpec(), 2)).data, film(frames, "walk", start=7).data]
     pages += [film(pictures, "pictures", "trial", names=["one", "two", "three"]).data, WITHOUT_KERNEL]
-    cells = []
+    cells = [nbformat.v4.new_markdown_cell("# A clone")]
     for count, page in enumerate(pages, start=1):
         output = nbformat.v4.new_output("execute_result", {"text/html": page}, execution_count=count)
         cells.append(nbformat.v4.new_code_cell("pass", outputs=[output], execution_count=count))
@@ -206,9 +209,9 @@ def shoot(page, name):
         page.screenshot(path=f"{SHOTS}/{name}.png")
 
 
-def pale(page):
+def pale(page, outputs=".jp-OutputArea-output"):
     """Texts of the outputs whose contrast is below 4.5 : 1; there must be some text."""
-    found = page.locator(".jp-OutputArea-output").evaluate_all(CONTRAST)
+    found = page.locator(outputs).evaluate_all(CONTRAST)
     assert len(found) > 10
     return sorted((round(ratio, 1), text) for ratio, text in found if ratio < 4.5)
 
@@ -436,4 +439,33 @@ def test_all_that_cells_and_widgets_write_can_be_read_in_both_themes(server, bro
     for theme in themes(page):
         assert not pale(page), theme
         shoot(page, f"writes-{theme}")
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_page_shows_pictures_and_says_why_where_javascript_is_off(browser, tmp_path, scheme):
+    nbformat.write(cloned(), tmp_path / "cloned.ipynb")
+    address = single_page(tmp_path / "cloned.ipynb", tmp_path / "cloned.html").as_uri()
+    for script in (False, True):
+        context = browser.new_context(java_script_enabled=script, color_scheme=scheme)
+        page = context.new_page()
+        page.goto(address)
+        assert page.get_by_text("This is a still picture.").count() == 3 * (not script)
+        assert page.locator("button").count() == 9 * script
+        assert page.locator("[data-frame]").count() == (12 if script else 2)
+        assert page.locator("[data-frame]:visible").count() == 2
+        assert not pale(page, ".output_html")
+        shoot(page, f"page-{scheme}-{'script' if script else 'still'}")
+        context.close()
+
+
+def test_a_short_film_is_printed_whole_and_a_long_one_as_one_frame(browser, tmp_path):
+    nbformat.write(cloned(), tmp_path / "cloned.ipynb")
+    page = browser.new_page()
+    page.goto(single_page(tmp_path / "cloned.ipynb", tmp_path / "cloned.html").as_uri())
+    page.emulate_media(media="print")
+    shown = page.locator("[data-frame]:visible").evaluate_all("all => all.map(frame => frame.dataset.frame)")
+    assert shown == ["8 / 9", "one", "two", "three"]
+    assert page.locator("canvas").is_visible()
+    assert not page.locator("button:visible, input:visible, select:visible").count()
     page.close()

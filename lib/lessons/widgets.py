@@ -151,7 +151,7 @@ SCRIPT = """const shown = root.querySelector("[data-frame]");
 const frames = data.frames.map((html, k) => {
   const frame = k === data.start ? shown : document.createElement("div");
   frame.dataset.frame = data.names[k];
-  if (frame !== shown) frame.innerHTML = html;
+  if (html !== null) frame.innerHTML = html;
   return frame;
 });
 shown.replaceWith(...frames);
@@ -187,12 +187,13 @@ def film(
     names = list(names or [f"{k} / {len(frames)}" for k in range(1, len(frames) + 1)])
     if len(names) != len(frames):
         raise ValueError(f"names = {names}: must be {len(frames)}, one for each frame")
+    shown = still(frames[start])
     content = {
         "controls": CONTROLS.format(label=html.escape(label), last=len(frames) - 1),
-        "frames": [None if k == start else frame for k, frame in enumerate(frames)],  # the page holds that one
+        "frames": [None if k == start and frame == shown else frame for k, frame in enumerate(frames)],
         "names": names,
         "start": start,
     }
-    shown = f'<div data-frame="{html.escape(names[start])}">{still(frames[start])}</div>'
+    picture = f'<div data-frame="{html.escape(names[start])}">{shown}</div>'
     aim = f"step through all {len(frames)} of them"
-    return scripted("film", name, shown, f"{label} {names[start]}", aim, content, SCRIPT)
+    return scripted("film", name, picture, f"{label} {names[start]}", aim, content, SCRIPT)
