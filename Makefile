@@ -1,25 +1,37 @@
-PYTHON ?= python3.11
 NAME ?= default
-BIN := .venv/bin
+# The newest Python that is here; PYTHON=name or PYTHON=path chooses another.
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
+PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python3 python; do \
+	$$name -c "$(SUPPORTED)" 2>/dev/null && echo $$name && break; done)
+BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: help env run test publish site pdf student benchmark studies reference lint lab watch clean
+.PHONY: help env run test publish site pdf student benchmark studies reference constraints lint lab watch clean
 
 help:  ## show this help
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
 
 env: .venv/installed  ## make .venv with the pinned versions
 
-.venv/installed: pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+# An environment that is not finished, or that another PYTHON= than the given one has made, is made anew.
+ifneq ($(origin PYTHON),file)
+VERSION := -c "import sys; print(sys.version)"
+ifneq ($(shell $(PYTHON) $(VERSION) 2>/dev/null),$(shell $(BIN)/python $(VERSION) 2>/dev/null))
+.PHONY: .venv/installed
+endif
+endif
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(or $(PYTHON),python3) -c "$(SUPPORTED)" 2>/dev/null || { echo "Python 3.11 to 3.14 is needed, under a name as python3.13; or give its path: make $(MAKECMDGOALS) PYTHON=path"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch $@
 
 run: env  ## execute the notebooks in order into runs/$(NAME)/
 	$(BIN)/python -m lib run --name $(NAME)
 
 test: env lint  ## lint, static types, unit and browser tests, notebooks against their committed outputs
-	$(BIN)/pytest -n 2 --dist loadfile tests
-	$(BIN)/pytest -n 2 --dist loadfile --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
 
 lint: env  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -47,11 +59,15 @@ studies: env  ## compute again the results that take longer than a notebook shou
 benchmark: env  ## throughput of a batch of 200 runs against bare papermill
 	$(BIN)/python tests/benchmark_batch.py
 
+constraints: env  ## write the versions that are installed now into constraints.txt
+	$(BIN)/python -m pip freeze --local --all --exclude pip --exclude-editable | sed 's/+cpu$$//' > .venv/constraints.txt
+	mv .venv/constraints.txt constraints.txt
+
 lab: env  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
 watch: env  ## drive the widgets in a visible browser, slowly (needs chromium and a screen)
-	WATCH=1 $(BIN)/pytest tests/test_browser.py
+	WATCH=1 $(BIN)/python -m pytest tests/test_browser.py
 
 clean:  ## remove the environment, caches and build products; keeps runs/
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

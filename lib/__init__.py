@@ -1,6 +1,7 @@
-"""LSTM frequency extraction, one sample at a time.
+"""LSTM frequency extraction, one sample at a time: what a student reads.
 
-Read in this order: `signals` → `loader` → `model` → `checkpoint` → `recipe` → `training` → `evaluation` → `figures`.
+Read in this order: `signals` → `loader` → `model` → `settings` → `recipe` → `training` → `checkpoint` → `evaluation`.
+`lib.lessons` holds what the notebooks show with, `lib.run` what executes and renders them.
 """
 
 from lib.checkpoint import CheckpointError, load_model
@@ -15,38 +16,7 @@ from lib.evaluation import (
 )
 from lib.loader import Batch, FrequencyDataset, StatefulDataLoader, assemble_inputs
 from lib.model import ModelConfig, StatefulLSTMExtractor, StateResetWarning, roll_out
-from lib.progress import TrainingRun
-from lib.recipe import TrainingConfig
-from lib.settings import Settings, SettingsError
+from lib.recipe import TrainingRun
+from lib.settings import Settings, SettingsError, TrainingConfig
 from lib.signals import SignalSpec, coherent_gain, draw_noise, generate, noisy_components
 from lib.training import train
-
-__all__ = [
-    "Batch",
-    "CheckpointError",
-    "FrequencyDataset",
-    "ModelConfig",
-    "Settings",
-    "SettingsError",
-    "SignalSpec",
-    "StateResetWarning",
-    "StatefulDataLoader",
-    "StatefulLSTMExtractor",
-    "TrainingConfig",
-    "TrainingRun",
-    "assemble_inputs",
-    "coherent_gain",
-    "draw_noise",
-    "evaluate",
-    "generalization_gap",
-    "generate",
-    "load_model",
-    "metrics",
-    "metrics_by_frequency",
-    "mse_by_noise_seed",
-    "noisy_components",
-    "read_metrics",
-    "roll_out",
-    "train",
-    "write_metrics",
-]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import platform
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,6 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": numpy.__version__}
 
 
-def code_digest() -> str:
-    """A fingerprint of the code that a training depends on; its file names are those of the modules."""
-    folder = Path(__file__).parent
-    modules = ("signals", "loader", "model", "recipe", "progress", "training")
-    return hashlib.sha256(b"".join((folder / f"{name}.py").read_bytes() for name in modules)).hexdigest()
-
-
 def write_atomically(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` such that a reader sees the old file or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,16 +39,26 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o644)  # a temporary file is its owner's alone
-        os.replace(name, path)
+        _replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
 
 
+def _replace(source: str, target: Path) -> None:
+    """Rename a file; Windows refuses it for the moment in which somebody reads the old one, so try again then."""
+    for wait in (0.01, 0.05, 0.2, 0.5, 1.0):
+        try:
+            return os.replace(source, target)
+        except PermissionError:
+            time.sleep(wait)
+    return os.replace(source, target)
+
+
 def save_checkpoint(path: Path | str, content: dict[str, Any]) -> None:
     """Save tensors and plain values to ``path``, atomically."""
     buffer = io.BytesIO()
-    torch.save({"format": FORMAT, "versions": versions(), "code": code_digest(), **content}, buffer)
+    torch.save({"format": FORMAT, "versions": versions(), **content}, buffer)
     write_atomically(Path(path), buffer.getvalue())
 
 

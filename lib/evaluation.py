@@ -13,6 +13,7 @@ import numpy as np
 from lib.checkpoint import versions, write_atomically
 from lib.loader import FrequencyDataset, assemble_inputs
 from lib.model import StatefulLSTMExtractor, roll_out
+from lib.settings import whole_number
 from lib.signals import Array, SignalSpec, generate
 
 METRICS = ("mse", "rmse", "mae", "r2", "correlation", "snr_db")
@@ -64,10 +65,18 @@ def evaluate(
 def mse_by_noise_seed(
     model: StatefulLSTMExtractor, spec: SignalSpec, noise_seeds: Sequence[int], seeds_at_once: int = 25
 ) -> Array:
-    """The MSE over all rows for each of many noise seeds, shape (seeds,), the seeds side by side as lanes."""
+    """The MSE over all rows for each of many noise seeds, shape (seeds,), the seeds side by side as lanes.
+
+    Raises:
+        ValueError: a seed is not a whole number from 0 up, there is none, or ``seeds_at_once`` is not one from 1 up.
+    """
+    seeds = [whole_number("noise_seeds", seed, 0) for seed in noise_seeds]
+    seeds_at_once = whole_number("seeds_at_once", seeds_at_once, 1)
+    if not seeds:
+        raise ValueError(f"noise_seeds = {noise_seeds!r}: must hold at least one whole number from 0 up")
     errors = []
-    for start in range(0, len(noise_seeds), seeds_at_once):
-        mixed = generate(spec, list(noise_seeds[start : start + seeds_at_once])).mixed
+    for start in range(0, len(seeds), seeds_at_once):
+        mixed = generate(spec, seeds[start : start + seeds_at_once]).mixed
         prediction = roll_out(model, assemble_inputs(spec, mixed), steps=spec.n_samples).double().numpy()
         squared = (prediction.reshape(len(mixed), spec.n_frequencies, -1) - spec.targets) ** 2
         errors.append(squared.mean(axis=(1, 2)))
@@ -94,12 +103,12 @@ def read_metrics(path: Path | str) -> dict[str, Any]:
         ValueError: the file is damaged or holds something else.
     """
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
         return {name: dict(content[name]) for name in ("parameters", "versions", "results")}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"metrics file {path}: damaged or not written by this project ({error!r})") from error
 
 
 def _plain(value: Any) -> Any:
-    """Turn NumPy's scalars and arrays and paths into what JSON knows."""
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else str(value)
+    """Turn numbers of NumPy and torch, alone or in rows, and paths into what JSON knows."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lib.settings import whole_number
 from lib.signals import Array, SignalSpec, generate
 
 LAYOUTS = ("parallel", "sequential")
@@ -34,25 +35,14 @@ def assemble_inputs(spec: SignalSpec, mixed: Array) -> Tensor:
 
 
 class FrequencyDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
-    """The rows of the assignment: row r has freq_idx = r // n_samples and time_idx = r % n_samples.
-
-    Attributes:
-        spec: the signals' specification.
-        noise_seed: the seed of S(t).
-        inputs: all network inputs, (n_frequencies, n_samples, 1 + n_frequencies).
-        targets: all targets, (n_frequencies, n_samples, 1).
-    """
+    """The rows of the assignment: row r has freq_idx = r // n_samples and time_idx = r % n_samples."""
 
     def __init__(self, spec: SignalSpec, noise_seed: int) -> None:
-        """Generate the data.
-
-        Raises:
-            ValueError: the noise seed is not a whole number from 0 up.
-        """
-        _, mixed, targets = generate(spec, noise_seed)
-        self.spec, self.noise_seed = spec, noise_seed
-        self.inputs = assemble_inputs(spec, mixed)
-        self.targets = torch.as_tensor(targets, dtype=torch.float32)[..., None]
+        """Generate the data; ValueError if the noise seed is not a whole number from 0 up."""
+        self.spec, self.noise_seed = spec, whole_number("noise_seed", noise_seed, 0)
+        _, mixed, targets = generate(spec, self.noise_seed)
+        self.inputs = assemble_inputs(spec, mixed)  # (n_frequencies, n_samples, 1 + n_frequencies)
+        self.targets = torch.as_tensor(targets, dtype=torch.float32)[..., None]  # (n_frequencies, n_samples, 1)
 
     def __len__(self) -> int:
         """Number of rows: n_frequencies · n_samples, 40,000 in the assignment."""
@@ -62,33 +52,25 @@ class FrequencyDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         """One row: the input vector [S(t), C1 …], shape (1 + n_frequencies,), and the target, shape (1,).
 
         Raises:
-            IndexError: there is no such row.
+            IndexError: there is no such row, or more than one is asked for.
         """
-        if not 0 <= row < len(self):
-            raise IndexError(f"row = {row}: must lie between 0 and {len(self) - 1}")
-        freq_idx, time_idx = divmod(row, self.spec.n_samples)
+        try:
+            freq_idx, time_idx = divmod(whole_number("row", row, 0, len(self) - 1), self.spec.n_samples)
+        except ValueError as error:
+            raise IndexError(f"{error}; for many rows at once take dataset.inputs and dataset.targets") from None
         return self.inputs[freq_idx, time_idx], self.targets[freq_idx, time_idx]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive samples of one or more sequences, side by side.
+    """Consecutive samples of one or more sequences, side by side: a sequence is a lane."""
 
-    Attributes:
-        x: inputs, (lanes, steps, 1 + n_frequencies). Time runs along axis 1, never along the lanes.
-        y: targets, (lanes, steps, 1).
-        freq_idx: which frequency each lane carries, (lanes,).
-        time_range: the samples covered: ``range(first, last + 1)``.
-        is_first_batch: these samples begin their sequence, so reset the state before them.
-        is_last_batch: these samples end their sequence.
-    """
-
-    x: Tensor
-    y: Tensor
-    freq_idx: Tensor
-    time_range: range
-    is_first_batch: bool
-    is_last_batch: bool
+    x: Tensor  # inputs, (lanes, steps, 1 + n_frequencies): time runs along axis 1, never along the lanes
+    y: Tensor  # targets, (lanes, steps, 1)
+    freq_idx: Tensor  # which frequency each lane carries, (lanes,)
+    time_range: range  # the samples covered
+    is_first_batch: bool  # these samples begin their sequence: reset the state before them
+    is_last_batch: bool  # these samples end their sequence
 
 
 class StatefulDataLoader:
@@ -125,19 +107,15 @@ class StatefulDataLoader:
         Raises:
             ValueError: an argument is out of range; the message names it, its value and what is permitted.
         """
-        n_samples = dataset.spec.n_samples
-        horizon = n_samples if horizon is None else horizon
         if shuffle:
-            raise ValueError(
-                "shuffle = True: must be False, because the state carried into a sample is only right "
-                "if the sample before it in time has just been seen"
-            )
+            told = "the state carried into a sample is right only if the sample before it has just been seen"
+            raise ValueError(f"shuffle = True: must be False, because {told}")
         if layout not in LAYOUTS:
             raise ValueError(f"layout = {layout!r}: must be one of {', '.join(LAYOUTS)}")
-        for name, value in (("steps", steps), ("horizon", horizon)):
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= n_samples:
-                raise ValueError(f"{name} = {value!r}: must be a whole number between 1 and {n_samples}")
-        self.dataset, self.steps, self.layout, self.horizon = dataset, steps, layout, horizon
+        self.dataset, self.layout = dataset, layout
+        n_samples = dataset.spec.n_samples
+        self.steps = whole_number("steps", steps, 1, n_samples)
+        self.horizon = n_samples if horizon is None else whole_number("horizon", horizon, 1, n_samples)
 
     def __len__(self) -> int:
         """Number of batches in one pass over the data."""

@@ -3,41 +3,30 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn, Self
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from lib.settings import Settings
+from lib.settings import Settings, whole_number
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"identity": nn.Identity, "relu": nn.ReLU, "tanh": nn.Tanh}
 
 
 class ModelConfig(Settings):
-    """The network's shape.
+    """The network's shape."""
 
-    Attributes:
-        n_frequencies: length of the selector; the input has 1 + n_frequencies features.
-        hidden_size: units per LSTM layer.
-        num_layers: stacked LSTM layers.
-        dropout: probability of dropping a unit between LSTM layers; needs two layers.
-        input_norm: layer normalization of the input vector.
-        output_norm: layer normalization of what the last LSTM layer puts out.
-        head_size: units of a layer between LSTM and output; 0 for none.
-        activation: nonlinearity before the output layer.
-    """
-
-    n_frequencies: int = Field(4, ge=1)
-    hidden_size: int = Field(32, ge=1, le=4096)
+    n_frequencies: int = Field(4, ge=1)  # length of the selector; the input has 1 + n_frequencies features
+    hidden_size: int = Field(32, ge=1, le=4096)  # units per LSTM layer
     num_layers: int = Field(1, ge=1, le=8)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    input_norm: bool = False
-    output_norm: bool = False
-    head_size: int = Field(32, ge=0, le=4096)
-    activation: Literal["identity", "relu", "tanh"] = "tanh"
+    dropout: float = Field(0.0, ge=0, lt=1)  # probability of dropping a unit between LSTM layers
+    input_norm: bool = False  # layer normalization of the input vector
+    output_norm: bool = False  # layer normalization of what the last LSTM layer puts out
+    head_size: int = Field(32, ge=0, le=4096)  # units of a layer between LSTM and output; 0 for none
+    activation: Literal["identity", "relu", "tanh"] = "tanh"  # before the output
 
     def model_post_init(self, _context: Any) -> None:
         """Refuse a dropout that PyTorch would ignore."""
@@ -52,22 +41,12 @@ class StateResetWarning(UserWarning):
 class StatefulLSTMExtractor(nn.Module):
     """An LSTM that keeps its state between calls, so that one sample at a time makes a sequence.
 
-    Attributes:
-        config: the network's shape.
-        hidden_state: h_t, what the LSTM puts out: None after a reset, else (num_layers, lanes, hidden_size).
-        cell_state: c_t, what it remembers: None after a reset, else (num_layers, lanes, hidden_size).
+    A copy (`copy`, `pickle`, `torch.save`) holds the state's numbers without their gradient graph; `state_dict` holds
+    the weights only; `.to` moves both. `lib.lessons.state_in_the_wild` shows what else people do in mid-sequence.
     """
 
     def __init__(self, config: ModelConfig | None = None, **options: Any) -> None:
-        """Build the network with PyTorch's default initialization.
-
-        Args:
-            config: the network's shape, or
-            **options: the fields of `ModelConfig`, such as ``hidden_size=64``.
-
-        Raises:
-            SettingsError: an option is unknown or out of range.
-        """
+        """Build the network with PyTorch's default initialization; options are fields of `ModelConfig`."""
         super().__init__()
         self.config = config.but(**options) if config else ModelConfig(**options)
         size = self.config.hidden_size
@@ -76,25 +55,20 @@ class StatefulLSTMExtractor(nn.Module):
         self.lstm = nn.LSTM(features, size, self.config.num_layers, batch_first=True, dropout=self.config.dropout)
         self.output_norm = nn.LayerNorm(size) if self.config.output_norm else nn.Identity()
         hidden_layer = nn.Linear(size, self.config.head_size) if self.config.head_size else nn.Identity()
-        self.head = nn.Sequential(
-            hidden_layer,
-            ACTIVATIONS[self.config.activation](),
-            nn.Linear(self.config.head_size or size, 1),
-        )
-        self.hidden_state: Tensor | None = None
-        self.cell_state: Tensor | None = None
+        output_layer = nn.Linear(self.config.head_size or size, 1)
+        self.head = nn.Sequential(hidden_layer, ACTIVATIONS[self.config.activation](), output_layer)
+        self.hidden_state: Tensor | None = None  # h_t, what the LSTM puts out: (num_layers, lanes, hidden_size)
+        self.cell_state: Tensor | None = None  # c_t, what it remembers: the same shape; both are None after a reset
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.parameters()).device
+        return next(self.parameters(), torch.zeros(())).device
 
     def init_hidden(self, lanes: int, device: torch.device | str | None = None) -> None:
         """Start both states at zero, each (num_layers, lanes, hidden_size)."""
-        if isinstance(lanes, bool) or not isinstance(lanes, int) or lanes < 1:
-            raise ValueError(f"lanes = {lanes!r}: must be a whole number from 1 up")
-        weight = next(self.parameters())
-        shape = (self.config.num_layers, lanes, self.config.hidden_size)
+        weight = next(self.parameters(), torch.zeros(()))  # a quantized network has none
+        shape = (self.config.num_layers, whole_number("lanes", lanes, 1), self.config.hidden_size)
         self.hidden_state = weight.new_zeros(shape, device=device)
         self.cell_state = torch.zeros_like(self.hidden_state)
 
@@ -126,8 +100,8 @@ class StatefulLSTMExtractor(nn.Module):
 
         Raises:
             ValueError: the shape of x is wrong.
-            TypeError: the dtype of x is not that of the weights.
-            RuntimeError: x, or the carried state, is on another device than the weights.
+            TypeError: x, or the carried state, has another dtype than the weights.
+            RuntimeError: they are on another device than the weights, or the state would be frozen or advanced twice.
 
         Warns:
             StateResetWarning: the carried state has other lanes; it starts anew.
@@ -138,21 +112,16 @@ class StatefulLSTMExtractor(nn.Module):
         single_step = x.ndim == 2
         sequence = x[:, None] if single_step else x
         lanes = x.shape[0]
-        carried = lanes if self.hidden_state is None else self.hidden_state.shape[1]
-        if carried != lanes:
-            warnings.warn(
-                f"the carried state has {carried} lanes but the input has {lanes}: "
-                "the state starts anew from zero; "
-                "call reset_state() first if that is meant",
-                StateResetWarning,
-                stacklevel=2,
-            )
+        if self.hidden_state is not None and self.hidden_state.shape[1] != lanes:
+            told = f"the carried state has {self.hidden_state.shape[1]} lanes but the input has {lanes}: the state "
+            told += "starts anew from zero; call reset_state() first if that is meant"
+            warnings.warn(told, StateResetWarning, stacklevel=2)
             self.reset_state()
         if self.hidden_state is None:
             self.init_hidden(lanes, x.device)
-        outputs, (self.hidden_state, self.cell_state) = self.lstm(
-            self.input_norm(sequence), (self.hidden_state, self.cell_state)
-        )
+        before = tuple(part.clone() if part.is_inference() else part for part in self.state())  # for inference_mode
+        outputs, after = self.lstm(self.input_norm(sequence), before)
+        self.hidden_state, self.cell_state = (part.to(x.dtype) for part in after)  # autocast gives another one
         y = self.head(self.output_norm(outputs))
         return y[:, 0] if single_step else y
 
@@ -174,15 +143,40 @@ class StatefulLSTMExtractor(nn.Module):
         if not isinstance(x, Tensor):
             raise TypeError(f"x is a {type(x).__name__}: must be a torch.Tensor")
         if x.ndim not in (2, 3) or x.shape[-1] != features or 0 in x.shape:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}: must be (lanes, steps, {features}) or (lanes, {features}), none 0"
-            )
-        weight = next(self.parameters())
-        if x.dtype != weight.dtype:
-            raise TypeError(f"x has dtype {x.dtype}: must be {weight.dtype}, as the weights")
-        for name, tensor in (("x", x), ("the carried state", self.hidden_state)):
-            if tensor is not None and tensor.device != weight.device:
-                raise RuntimeError(f"{name} is on device {tensor.device}: must be on {weight.device}, as the weights")
+            permitted = f"(lanes, steps, {features}) or (lanes, {features}), none 0"
+            raise ValueError(f"x has shape {tuple(x.shape)}: must be {permitted}")
+        traced = torch.compiler.is_exporting() or torch.jit.is_tracing()
+        if traced or torch._C._current_graph_task_id() >= 0:  # the latter inside a backward pass
+            self._refuse()
+        weight = next(self.parameters(), x)
+        for name, tensor in (("x", x), *self._parts()):
+            for kind, error in (("dtype", TypeError), ("device", RuntimeError)):
+                given, needed = getattr(tensor, kind), getattr(weight, kind)
+                if given != needed:
+                    raise error(f"{name} has {kind} {given}: must be {needed}, as the weights; convert it with .to()")
+
+    def _refuse(self) -> NoReturn:
+        """Refuse what would freeze the state (export, tracing), lose it (DataParallel) or advance it twice."""
+        raise RuntimeError(
+            "the model's state would be frozen, lost or advanced twice here: "
+            "use a module that takes and returns the state, as lib.lessons.state_in_the_wild.OneStep"
+        )
+
+    _replicate_for_data_parallel = __prepare_scriptable__ = _refuse
+
+    def _parts(self) -> list[tuple[str, Tensor]]:
+        named = ("hidden_state", self.hidden_state), ("cell_state", self.cell_state)
+        return [(name, part) for name, part in named if part is not None]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # .to(), .double() and the like come here
+        for name, part in self._parts():
+            moved = fn(part)
+            setattr(self, name, part if moved is part else moved.detach())  # the graph belongs to the old weights
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {name: part.detach().clone() for name, part in self._parts()}
 
 
 def roll_out(model: StatefulLSTMExtractor, x: Tensor, steps: int = 1, reset_every_sample: bool = False) -> Tensor:
@@ -201,4 +195,4 @@ def roll_out(model: StatefulLSTMExtractor, x: Tensor, steps: int = 1, reset_ever
     with model.evaluation_state():
         if reset_every_sample:
             return model(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-        return torch.cat([model(chunk) for chunk in x.split(steps, dim=1)], dim=1)
+        return torch.cat([model(chunk) for chunk in x.split(whole_number("steps", steps, 1), dim=1)], dim=1)

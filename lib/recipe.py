@@ -1,115 +1,55 @@
-"""How to train: where the state is reset and the gradient cut, and the learning rate that goes with it."""
+"""The recipe: grow, anneal, polish, settle. Read it from top to bottom.
+
+A stage is a function of the run. It yields the loss after every update, so that `lib.training` can validate, save and
+show progress in between, and can go on in mid-stage after a crash.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from pydantic import Field, Strict
 from torch import Tensor, nn
 
-from lib.loader import FrequencyDataset
+from lib.loader import Batch, FrequencyDataset, StatefulDataLoader
 from lib.model import StatefulLSTMExtractor
-from lib.progress import Stage
-from lib.settings import Settings
-
-NoiseSeed = Annotated[int, Field(ge=0)]
+from lib.settings import TrainingConfig
 
 
-class TrainingConfig(Settings):
-    """How to train. One update is one step of the optimizer, on one batch of the loader.
+@dataclass
+class TrainingRun:
+    """A training on its way, and what it leaves behind."""
 
-    Attributes:
-        policy: where the state is reset and the gradient cut. ``reset_every_sample``: the state never lives longer
-            than one sample. ``detach_every_step``: carried, but no gradient crosses from sample to sample.
-            ``detach_every_k``: carried, gradients cross ``detach_every`` samples. ``growing_horizon``: always from
-            the start of the sequence, over a horizon that grows to its end; nothing is cut inside.
-        detach_every: samples between cuts, for ``detach_every_k``.
-        first_horizon: samples of the first horizon.
-        horizon_growth: factor by which the horizon grows.
-        grow_below: the horizon grows when the loss of an update falls below this. Where the horizon spans n periods
-            of the slowest sine, it must fall below 1/n² of this, so that the rate becomes better faster than the
-            horizon grows.
-        learning_rate: Adam's, where the gradient crosses up to ``first_horizon`` samples.
-        rate_exponent: where the gradient crosses n times as many samples, the learning rate is divided by n to this
-            power.
-        adam_beta2: decay of Adam's second moment.
-        clip_norm: bound on the norm of the gradient.
-        forget_bias: added to the bias of the forget gates at the start, so that the state is kept for long.
-        signal_weight_scale: factor on the initial weights from S(t).
-        signal_weight_decay: fraction of the weights from S(t) taken away at every update.
-        max_updates: all updates, annealing and settling included.
-        anneal_updates: updates over the full horizon in which the learning rate falls along a cosine. They begin when
-            the horizon has grown to its end, or else in time to end with ``max_updates``.
-        final_rate: the learning rate at the end of annealing, as a fraction of that at its beginning.
-        polish_iterations: after annealing a growing horizon, iterations of L-BFGS on the head alone: `polish_head`.
-        settle_updates: updates after that, again along a cosine, in which all weights settle together. They remove
-            what is left of drift, which a head cannot.
-        settle_rate: the learning rate at their beginning.
-        weight_seed: seed of the initial weights.
-        validation_noise_seeds: noise seeds that select the best weights; never those of training or test.
-        validate_every: updates between validations.
-        patience: stop when so many updates brought no better validation, not counting those in which the horizon
-            grows; 0 means never.
-        checkpoint_every: updates between checkpoints.
-    """
+    model: StatefulLSTMExtractor  # at the end with its best weights, in evaluation mode and without state
+    dataset: FrequencyDataset
+    config: TrainingConfig
+    optimizer: torch.optim.Adam
+    memoryless: bool  # the state is reset before every sample, in training and in validation
+    horizon: int  # samples of the next update
+    stage: str  # the present one; "done" at the end
+    stage_start: int = 0  # updates before it
+    history: dict[str, list[float]] = field(default_factory=lambda: {"loss": [], "horizon": [], "learning_rate": []})
+    validation: dict[str, list[float]] = field(default_factory=lambda: {"update": [], "mse": []})
+    best_mse: float = math.inf  # the lowest validation error so far
+    best_weights: dict[str, Tensor] = field(default_factory=dict)  # that reached it, on the CPU
 
-    policy: Literal["reset_every_sample", "detach_every_step", "detach_every_k", "growing_horizon"] = "growing_horizon"
-    detach_every: int = Field(200, ge=1)
-    first_horizon: int = Field(250, ge=1)
-    horizon_growth: float = Field(1.15, gt=1)
-    grow_below: float = Field(5e-4, gt=0)
-    learning_rate: float = Field(3e-3, gt=0)
-    rate_exponent: float = Field(1.2, ge=0)
-    adam_beta2: float = Field(0.99, gt=0, lt=1)
-    clip_norm: float = Field(0.1, gt=0)
-    forget_bias: float = 3.0
-    signal_weight_scale: float = Field(0.1, ge=0)
-    signal_weight_decay: float = Field(0.01, ge=0, lt=1)
-    max_updates: int = Field(3850, ge=1)
-    anneal_updates: int = Field(200, ge=1)
-    final_rate: float = Field(0.01, gt=0, le=1)
-    polish_iterations: int = Field(1000, ge=1)
-    settle_updates: int = Field(150, ge=1)
-    settle_rate: float = Field(1e-5, gt=0)
-    weight_seed: int = Field(0, ge=0)
-    validation_noise_seeds: Annotated[tuple[NoiseSeed, ...], Strict(False)] = (101, 102)
-    validate_every: int = Field(100, ge=1)
-    patience: int = Field(0, ge=0)
-    checkpoint_every: int = Field(200, ge=1)
+    @property
+    def updates(self) -> int:
+        """Updates so far."""
+        return len(self.history["loss"])
 
-    def model_post_init(self, _context: Any) -> None:
-        """Refuse stages longer than the whole."""
-        if self.anneal_updates + self.settle_updates > self.max_updates:
-            raise ValueError(
-                f"max_updates = {self.max_updates}: must be at least anneal_updates + settle_updates = "
-                f"{self.anneal_updates} + {self.settle_updates}"
-            )
-        if 0 < self.patience < self.validate_every:
-            raise ValueError(
-                f"patience = {self.patience}: must be 0 or at least validate_every = {self.validate_every}"
-            )
-        if not self.validation_noise_seeds:
-            raise ValueError("validation_noise_seeds = (): must hold at least one noise seed")
+    @property
+    def age(self) -> int:
+        """Updates so far in the present stage."""
+        return self.updates - self.stage_start
 
-
-def learning_rate(config: TrainingConfig, stage: Stage, steps: int, age: int) -> float:
-    """Where the gradient crosses ``steps`` samples, ``age`` updates into the stage."""
-    if stage == "settle":
-        peak, length = config.settle_rate, config.settle_updates
-    else:
-        stretch = max(1.0, steps / config.first_horizon)
-        peak = config.learning_rate * stretch**-config.rate_exponent
-        length = config.anneal_updates
-    fallen = 0.0 if stage == "grow" else age / length
-    cosine = (1 + math.cos(math.pi * fallen)) / 2
-    return peak * (config.final_rate + (1 - config.final_rate) * cosine)
-
-
-def grows(config: TrainingConfig, periods: float, loss: float) -> bool:
-    """Whether a horizon of so many periods of the slowest sine is mastered."""
-    return loss < config.grow_below / max(1.0, periods) ** 2
+    @property
+    def from_reset(self) -> Batch:
+        """All lanes from their first sample to the horizon, as one batch."""
+        return next(iter(StatefulDataLoader(self.dataset, steps=self.horizon, horizon=self.horizon)))
 
 
 def signal_weights(model: StatefulLSTMExtractor) -> Tensor:
@@ -118,7 +58,7 @@ def signal_weights(model: StatefulLSTMExtractor) -> Tensor:
 
 
 def prepare_weights(model: StatefulLSTMExtractor, config: TrainingConfig) -> None:
-    """Turn PyTorch's default weights into those of a network that remembers well and is hard of hearing."""
+    """Open the forget gates, so that the network remembers, and make the weights from S small."""
     size = model.config.hidden_size
     for layer in range(model.config.num_layers):
         bias = model.lstm.get_parameter(f"bias_ih_l{layer}").data  # gates in the order i, f, g, o
@@ -126,20 +66,93 @@ def prepare_weights(model: StatefulLSTMExtractor, config: TrainingConfig) -> Non
     signal_weights(model).mul_(config.signal_weight_scale)
 
 
+def new_optimizer(model: StatefulLSTMExtractor, config: TrainingConfig) -> torch.optim.Adam:
+    """Adam without any memory of gradients."""
+    return torch.optim.Adam(model.parameters(), betas=(0.9, config.adam_beta2))
+
+
+def update(run: TrainingRun, batch: Batch, rate: float) -> float:
+    """One step of the optimizer at a learning rate: the same for all stages and all policies.
+
+    The gradient crosses all samples of the batch, and ends where the batch begins. Returns the mean squared error
+    over the batch before the step.
+    """
+    model = run.model.train()
+    prediction = model(batch.x.to(model.device), reset_state=batch.is_first_batch or run.memoryless)
+    loss = nn.functional.mse_loss(prediction, batch.y.to(model.device))
+    run.optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), run.config.clip_norm)
+    run.optimizer.param_groups[0]["lr"] = rate
+    run.optimizer.step()
+    model.detach_state()
+    signal_weights(model).mul_(1 - run.config.signal_weight_decay)
+    entry = {"loss": loss.item(), "horizon": batch.x.shape[1], "learning_rate": rate}
+    for name, value in entry.items():
+        run.history[name].append(value)
+    return entry["loss"]
+
+
+def rate_at(config: TrainingConfig, horizon: int) -> float:
+    """The learning rate where the gradient crosses so many samples: the longer, the smaller."""
+    return config.learning_rate * max(1.0, horizon / config.first_horizon) ** -config.rate_exponent
+
+
+def cosine(config: TrainingConfig, progress: float) -> float:
+    """Factor on a learning rate that falls along a cosine: 1 at progress 0, ``final_rate`` at 1."""
+    return config.final_rate + (1 - config.final_rate) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def threshold(config: TrainingConfig, periods: float) -> float:
+    """The loss below which a horizon of so many periods of the slowest sine grows."""
+    return config.grow_below / max(1.0, periods) ** 2
+
+
+def grow(run: TrainingRun) -> Iterator[float]:
+    """Train from reset over a short horizon; lengthen it whenever the loss is below the threshold."""
+    config, spec = run.config, run.dataset.spec
+    last = config.max_updates - config.anneal_updates - config.settle_updates
+    while run.horizon < spec.n_samples and run.updates < last:
+        loss = update(run, run.from_reset, rate_at(config, run.horizon))
+        if loss < threshold(config, run.horizon / spec.sample_rate * min(spec.frequencies)):
+            run.horizon = min(spec.n_samples, math.ceil(run.horizon * config.horizon_growth))
+        yield loss
+
+
+def anneal(run: TrainingRun) -> Iterator[float]:
+    """Train over the whole recording, while the learning rate falls along a cosine."""
+    run.horizon = run.dataset.spec.n_samples
+    highest = rate_at(run.config, run.horizon)
+    for age in range(run.age, run.config.anneal_updates):
+        yield update(run, run.from_reset, highest * cosine(run.config, age / run.config.anneal_updates))
+
+
+def polish(run: TrainingRun) -> Iterable[float]:
+    """Take the best weights so far, and fit the head to the motion of the state as it is: `polish_head`."""
+    device = run.model.device
+    run.model.load_state_dict(run.best_weights)
+    polish_head(run.model.cpu(), run.dataset, run.config.polish_iterations)
+    run.optimizer = new_optimizer(run.model.to(device), run.config)
+    return ()  # no updates
+
+
+def settle(run: TrainingRun) -> Iterator[float]:
+    """Train all weights together at a very small learning rate. This removes drift, which a head cannot."""
+    run.horizon = run.dataset.spec.n_samples
+    for age in range(run.age, run.config.settle_updates):
+        yield update(run, run.from_reset, run.config.settle_rate * cosine(run.config, age / run.config.settle_updates))
+
+
+Stage = Callable[[TrainingRun], Iterable[float]]
+RECIPE: tuple[Stage, ...] = (grow, anneal, polish, settle)
+
+
 def polish_head(model: StatefulLSTMExtractor, dataset: FrequencyDataset, iterations: int) -> float:
-    """Fit the head alone, with the motion of the state as it is.
+    """Fit the head of a model on the CPU to recorded states, by L-BFGS in float64; returns the mean squared error.
 
-    Once the state moves as it should, what is left of the error is mostly waveform: the head reads the loop in state
-    space not quite as a sine. With the states recorded once, this is an ordinary small regression, smooth and without
-    time, and L-BFGS in float64 solves it far better than stochastic steps through ten thousand samples can.
-
-    Args:
-        model: on the CPU; its head is changed, nothing else.
-        dataset: the training data.
-        iterations: of L-BFGS.
-
-    Returns:
-        The mean squared error over the fitted samples.
+    When the state moves as it should, most of the error is waveform: the head turns the loop in state space into a
+    curve that is not quite a sine. With the states recorded once, this is a small regression without time. L-BFGS
+    solves it far better than stochastic steps through the whole sequence do.
     """
     with model.evaluation_state():
         outputs, _ = model.lstm(model.input_norm(dataset.inputs))
@@ -148,15 +161,9 @@ def polish_head(model: StatefulLSTMExtractor, dataset: FrequencyDataset, iterati
         states = model.output_norm(outputs)[:, every].double()
         targets = dataset.targets[:, every].double()
     head = model.head.double()
-    optimizer = torch.optim.LBFGS(
-        head.parameters(),
-        max_iter=iterations,
-        max_eval=2 * iterations,
-        history_size=100,
-        tolerance_grad=0,
-        tolerance_change=0,
-        line_search_fn="strong_wolfe",
-    )
+    options: Any = {"max_iter": iterations, "max_eval": 2 * iterations, "history_size": 100}
+    options |= {"tolerance_grad": 0, "tolerance_change": 0, "line_search_fn": "strong_wolfe"}
+    optimizer = torch.optim.LBFGS(head.parameters(), **options)
 
     def closure() -> Tensor:
         optimizer.zero_grad()

@@ -12,44 +12,33 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, Strict, model_validator
 
-from lib.settings import Settings
+from lib.settings import Settings, plain, whole_number
 
 Array = NDArray[np.float64]
 Range = Annotated[tuple[float, float], Strict(False)]
 
 
 class SignalSpec(Settings):
-    """What the signals look like; the defaults are the assignment's.
+    """What the signals look like; the defaults are the assignment's."""
 
-    Attributes:
-        frequencies: the sines' frequencies f_i, in Hz; distinct and below half the sample rate.
-        sample_rate: samples per second, in Hz.
-        duration: length of the recording, in s; must be a whole number of samples.
-        amplitude_range: bounds of the uniform amplitude A_i(t), without unit.
-        phase_range: bounds of the uniform phase φ_i(t), in rad.
-    """
-
-    frequencies: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Strict(False)] = (1.0, 3.0, 5.0, 7.0)
-    sample_rate: float = Field(1000.0, gt=0)
-    duration: float = Field(10.0, gt=0)
-    amplitude_range: Range = (0.8, 1.2)
-    phase_range: Range = (0.0, 2 * np.pi)
+    frequencies: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Strict(False)] = (1.0, 3.0, 5.0, 7.0)  # f_i, Hz
+    sample_rate: float = Field(1000.0, gt=0)  # Hz
+    duration: float = Field(10.0, gt=0)  # s, a whole number of samples
+    amplitude_range: Range = (0.8, 1.2)  # bounds of the uniform A_i(t), no unit
+    phase_range: Range = (0.0, 2 * np.pi)  # bounds of the uniform φ_i(t), rad
 
     @model_validator(mode="after")
     def _check(self) -> SignalSpec:
         if not self.frequencies or len(set(self.frequencies)) != len(self.frequencies):
             raise ValueError(f"frequencies = {self.frequencies}: must be one or more, all different")
-        if max(self.frequencies) >= self.sample_rate / 2:
-            raise ValueError(
-                f"frequencies = {self.frequencies}: all must lie below half the sample rate, {self.sample_rate / 2} Hz"
-            )
+        highest = self.sample_rate / 2
+        if max(self.frequencies) >= highest:
+            raise ValueError(f"frequencies = {self.frequencies}: all must lie below half the sample rate, {highest} Hz")
         samples = self.sample_rate * self.duration
         if round(samples) < 1 or abs(samples - round(samples)) > 1e-6:
-            raise ValueError(
-                f"duration = {self.duration}: sample_rate x duration must be a whole number of samples, not {samples}"
-            )
-        for name in ("amplitude_range", "phase_range"):
-            low, high = getattr(self, name)
+            told = f"sample_rate x duration must be a whole number of samples, not {samples}"
+            raise ValueError(f"duration = {self.duration}: {told}")
+        for name, (low, high) in (("amplitude_range", self.amplitude_range), ("phase_range", self.phase_range)):
             if low > high:
                 raise ValueError(f"{name} = {(low, high)}: the lower bound must not exceed the upper")
         return self
@@ -81,17 +70,11 @@ class SignalSpec(Settings):
 
 
 class Signals(NamedTuple):
-    """What `generate` returns.
+    """What `generate` returns."""
 
-    Attributes:
-        time: shape (n_samples,), in s.
-        mixed: S(t), shape (n_samples,); with several noise seeds (seeds, n_samples).
-        targets: shape (n_frequencies, n_samples); the same for every noise seed.
-    """
-
-    time: Array
-    mixed: Array
-    targets: Array
+    time: Array  # (n_samples,), s
+    mixed: Array  # S(t): (n_samples,), or (seeds, n_samples) for several noise seeds
+    targets: Array  # (n_frequencies, n_samples), the same for every noise seed
 
 
 def draw_noise(spec: SignalSpec, noise_seed: int) -> tuple[Array, Array]:
@@ -100,19 +83,13 @@ def draw_noise(spec: SignalSpec, noise_seed: int) -> tuple[Array, Array]:
     The order of the draws is part of the data's definition: one NumPy ``default_rng(noise_seed)`` gives first
     all amplitudes, then all phases, each time by time and within one time frequency by frequency.
 
-    Args:
-        spec: the signals' specification.
-        noise_seed: a whole number from 0 up.
-
     Returns:
         Amplitudes and phases (rad), each of shape (n_samples, n_frequencies).
 
     Raises:
         ValueError: the noise seed is not a whole number from 0 up.
     """
-    if isinstance(noise_seed, bool) or not isinstance(noise_seed, (int, np.integer)) or noise_seed < 0:
-        raise ValueError(f"noise_seed = {noise_seed!r}: must be a whole number from 0 up")
-    generator = np.random.default_rng(noise_seed)
+    generator = np.random.default_rng(whole_number("noise_seed", noise_seed, 0))
     shape = (spec.n_samples, spec.n_frequencies)
     return generator.uniform(*spec.amplitude_range, shape), generator.uniform(*spec.phase_range, shape)
 
@@ -129,18 +106,16 @@ def generate(spec: SignalSpec, noise_seed: int | Sequence[int]) -> Signals:
         spec: the signals' specification.
         noise_seed: one seed, or several; several give one row of S each, equal to that of a call of its own.
 
-    Returns:
-        `Signals`.
-
     Raises:
         ValueError: a noise seed is not a whole number from 0 up, or there is none.
     """
-    if not isinstance(noise_seed, Sequence | np.ndarray) or isinstance(noise_seed, str):
-        return Signals(spec.time, noisy_components(spec, *draw_noise(spec, noise_seed)).mean(axis=1), spec.targets)
-    if len(noise_seed) == 0:
+    given = plain(noise_seed)
+    several = isinstance(given, Sequence) and not isinstance(given, str)
+    seeds = given if several else [given]
+    if len(seeds) == 0:
         raise ValueError(f"noise_seed = {noise_seed!r}: must hold at least one whole number from 0 up")
-    mixed = np.stack([generate(spec, seed).mixed for seed in noise_seed])
-    return Signals(spec.time, mixed, spec.targets)
+    mixed = np.stack([noisy_components(spec, *draw_noise(spec, seed)).mean(axis=1) for seed in seeds])
+    return Signals(spec.time, mixed if several else mixed[0], spec.targets)
 
 
 def coherent_gain(spec: SignalSpec) -> float:

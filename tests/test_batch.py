@@ -33,12 +33,12 @@ label: str = "none"  # any text
 BODY = """
 import json, os, pathlib, time
 folder = pathlib.Path(run_dir)
-with open({log!r}, "a") as log:
+with open({log!r}, "a", encoding="utf-8") as log:
     print(weight_seed, file=log)
 {act}
 (folder / "metrics").mkdir(exist_ok=True)
 content = {{"parameters": {{}}, "versions": {{}}, "results": {{"error_mse": weight_seed / 7, "label": label}}}}
-(folder / "metrics" / "01_result.json").write_text(json.dumps(content))
+(folder / "metrics" / "01_result.json").write_text(json.dumps(content), encoding="utf-8")
 """
 
 
@@ -61,12 +61,12 @@ class Bench:
 
     def run(self, *options: str, **where) -> subprocess.CompletedProcess:
         return subprocess.run(
-            self.command(*options, **where), cwd=files.ROOT, capture_output=True, text=True, timeout=240
+            self.command(*options, **where), cwd=files.ROOT, capture_output=True, encoding="utf-8", timeout=240
         )
 
     def start(self, *options: str) -> subprocess.Popen:
         return subprocess.Popen(
-            self.command(*options), cwd=files.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            self.command(*options), cwd=files.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
             start_new_session=True,
         )  # fmt: skip
@@ -75,12 +75,12 @@ class Bench:
         return pd.read_parquet((into or self.folder) / name / "runs.parquet").set_index("weight_seed").sort_index()
 
     def executions(self) -> list[int]:
-        return [int(line) for line in self.log.read_text().split()] if self.log.exists() else []
+        return [int(line) for line in self.log.read_text(encoding="utf-8").split()] if self.log.exists() else []
 
     def wait_for(self, state: str, count: int = 1) -> None:
         end = time.monotonic() + 90
         while time.monotonic() < end:
-            texts = [path.read_text() for path in self.folder.glob("b/*/status.json")]
+            texts = [path.read_text(encoding="utf-8") for path in self.folder.glob("b/*/status.json")]
             if sum(f'"state": "{state}"' in text for text in texts) >= count:
                 return
             time.sleep(0.05)
@@ -102,8 +102,8 @@ def test_a_batch_and_what_is_skipped_or_done_again(bench):
     table = bench.table()
     assert list(table.index) == [0, 1, 2]
     assert list(table["01_result.error_mse"] * 7) == [0, 1, 2]
-    assert (bench.folder / "b/runs.csv").read_text().count("finished") == 3
-    page = (bench.folder / "b/summary.html").read_text()
+    assert (bench.folder / "b/runs.csv").read_text(encoding="utf-8").count("finished") == 3
+    page = (bench.folder / "b/summary.html").read_text(encoding="utf-8")
     assert "3 runs" in page
     assert "error_mse" in page
     folder = bench.folder / "b" / table.loc[1, "folder"]
@@ -112,10 +112,10 @@ def test_a_batch_and_what_is_skipped_or_done_again(bench):
 
     assert bench.run("-p", "weight_seed", "0..3").returncode == 0
     assert sorted(bench.executions()) == [0, 1, 2, 3], "finished runs are skipped, a new one is done"
-    (folder / "metrics/01_result.json").write_text('{"parameters": {}, "resu')
+    (folder / "metrics/01_result.json").write_text('{"parameters": {}, "resu', encoding="utf-8")
     shutil.rmtree(bench.folder / "b" / table.loc[0, "folder"] / "metrics")
     executed = bench.folder / "b" / table.loc[2, "folder"] / "work.ipynb"
-    executed.write_text(executed.read_text()[:-100])
+    executed.write_text(executed.read_text(encoding="utf-8")[:-100], encoding="utf-8")
     assert bench.run("-p", "weight_seed", "0..3").returncode == 0
     assert sorted(bench.executions()) == [0, 0, 1, 1, 2, 2, 3], "what is missing or cut short is done again"
     bench.write("'another source'")
@@ -145,14 +145,14 @@ def test_faults_inside_a_notebook_stay_with_their_run(bench):
     assert table.loc[2, "error"] == table.loc[6, "error"] == "ended by its time limit of 25 s"
     assert "died" in table.loc[4, "error"].lower()
     assert "02_odd.json: damaged" in table.loc[7, "error"]
-    assert "boom" in (bench.folder / "b/summary.html").read_text()
+    assert "boom" in (bench.folder / "b/summary.html").read_text(encoding="utf-8")
     for seed in (1, 2, 4, 6):
         folder = bench.folder / "b" / table.loc[seed, "folder"]
         assert (folder / "work.failed.ipynb").exists(), "the partial notebook is kept"
         assert not (folder / "work.ipynb").exists()
     printed = bench.folder / "b" / table.loc[3, "folder"] / "work.ipynb"
     assert printed.stat().st_size < 1_000_000
-    assert "more left out" in printed.read_text()
+    assert "more left out" in printed.read_text(encoding="utf-8")
     endless = bench.folder / "b" / table.loc[6, "folder"] / "work.failed.ipynb"
     assert endless.stat().st_size < 1_000_000
     bench.log.unlink()
@@ -180,7 +180,7 @@ def test_a_killed_batch_goes_on_and_ends_as_an_unkilled_one(bench):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not psutil.wait_procs(children, timeout=20)[1], "workers and kernels must end with the batch"
-    before = [json.loads(path.read_text()) for path in bench.folder.glob("b/*/status.json")]
+    before = [json.loads(path.read_text(encoding="utf-8")) for path in bench.folder.glob("b/*/status.json")]
     finished = {status["parameters"]["weight_seed"] for status in before if status["state"] == "finished"}
     count = len(bench.executions())
     assert bench.run(*options).returncode == 0
@@ -266,7 +266,7 @@ def test_a_full_disk_loses_nothing(bench, tmp_path):
         full = bench.run(*options, into=place)
         assert full.returncode != 0
         assert "Traceback" not in full.stdout
-        done = {json.loads(path.read_text())["parameters"]["weight_seed"] for path in _finished(place)}
+        done = {json.loads(path.read_text(encoding="utf-8"))["parameters"]["weight_seed"] for path in _finished(place)}
         assert 1 <= len(done) < 6
         assert not [path for path in place.rglob(".*.*") if path.name != ".lock"], "half-written files"
         subprocess.run(["mount", "-o", "remount,size=60m", str(place)], check=True)
@@ -280,7 +280,7 @@ def test_a_full_disk_loses_nothing(bench, tmp_path):
 
 
 def _finished(place: Path) -> list[Path]:
-    return [path for path in place.glob("b/*/status.json") if '"state": "finished"' in path.read_text()]
+    return [path for path in place.glob("b/*/status.json") if '"state": "finished"' in path.read_text(encoding="utf-8")]
 
 
 @contextmanager
@@ -295,9 +295,11 @@ def cluster(folder: Path, workers: int = 2, threads: int = 1):
     servers += [subprocess.Popen(worker, **options) for _ in range(workers)]
     try:
         end = time.monotonic() + 60
-        while not (where.exists() and where.read_text().strip().endswith("}")) and time.monotonic() < end:
+        while (
+            not (where.exists() and where.read_text(encoding="utf-8").strip().endswith("}")) and time.monotonic() < end
+        ):
             time.sleep(0.1)
-        address = json.loads(where.read_text())["address"]
+        address = json.loads(where.read_text(encoding="utf-8"))["address"]
         with Client(address, timeout=30) as client:
             client.wait_for_workers(workers, timeout=60)
         yield address, servers[0]
@@ -342,7 +344,9 @@ def test_a_run_has_one_writer(tmp_path):
             second = pool.submit(batch.execute_run, run, 10.0)
             time.sleep(0.5)
             assert not second.done()
-            (run.folder / "status.json").write_text('{"state": "finished", "files": {}, "by": "the first"}')
+            (run.folder / "status.json").write_text(
+                '{"state": "finished", "files": {}, "by": "the first"}', encoding="utf-8"
+            )
         assert second.result(timeout=10)["by"] == "the first"
 
 
@@ -357,7 +361,8 @@ def test_an_existing_cluster_is_used(bench, tmp_path):
 def test_odd_characters_stay_inside_the_run_folder(bench, tmp_path):
     odd = ["../../../escape", "$(touch made); rm -rf .", "quote \" and '", "line\nbreak\t", "/etc/passwd", "..", "ünï"]
     file = tmp_path / "odd.yml"
-    file.write_text(json.dumps({"runs": [{"label": text, "weight_seed": k} for k, text in enumerate(odd)]}))
+    runs = [{"label": text, "weight_seed": k} for k, text in enumerate(odd)]
+    file.write_text(json.dumps({"runs": runs}), encoding="utf-8")
     before = {path.name for path in tmp_path.iterdir()}
     ended = bench.run("-f", str(file), "--workers", "2")
     assert ended.returncode == 0, ended.stderr
@@ -390,7 +395,7 @@ def test_odd_results_and_values_reach_the_table(bench):
 @pytest.mark.parametrize("text", ["", "rubbish", "[1, 2]", '{"cells": []}'])
 def test_a_notebook_that_is_none_is_refused(tmp_path, text):
     path = tmp_path / "broken.ipynb"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(SettingsError, match=r"broken\.ipynb: "):
         plan.plan([str(path)], [{}], tmp_path)
 
@@ -475,7 +480,7 @@ FILES = {
 def test_bad_files_are_refused(kind, tmp_path):
     text, message = FILES[kind]
     file = tmp_path / "batch.yml"
-    file.write_text(text)
+    file.write_text(text, encoding="utf-8")
     with pytest.raises(SettingsError, match=re.escape(message)):
         plan.plan(["03"], plan.expand(*plan.read_plan(file)), tmp_path)
 

@@ -327,7 +327,8 @@ def test_live_stepper_agrees_with_pytorch(browser, tmp_path):
     expected = roll_out(load_model(), dataset.inputs, steps=10_000)[..., 0].numpy()
     path = tmp_path / "live.html"
     page_text = live_stepper(load_model(), dataset).data
-    path.write_text(f"<!doctype html><html lang=en><meta charset=utf-8><title>live</title>{page_text}")
+    page = f"<!doctype html><html lang=en><meta charset=utf-8><title>live</title>{page_text}"
+    path.write_text(page, encoding="utf-8")
     page = browser.new_page()
     requests, errors = [], []
     page.on("request", lambda request: requests.append(request.url))
@@ -368,7 +369,8 @@ def test_film_steps_without_a_kernel(browser, tmp_path):
         for output in cell.get("outputs", [])
         if "data-film" in output.get("data", {}).get("text/html", "")
     ]
-    notebook.write_text("<!doctype html><meta charset=utf-8><title>film</title>" + "".join(films))
+    page = "<!doctype html><meta charset=utf-8><title>film</title>" + "".join(films)
+    notebook.write_text(page, encoding="utf-8")
     page = browser.new_page()
     page.goto(notebook.as_uri())
     shown = page.locator("[data-frame]:visible [data-step]")

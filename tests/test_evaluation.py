@@ -75,9 +75,9 @@ def test_metrics_files(tmp_path):
     assert content["results"] == {"mse": 0.5, "all": [0, 1]}
     assert content["parameters"] == {"seed": 1}
     assert content["versions"]["torch"].startswith("2.13.0")
-    path.write_text(path.read_text()[:40])
+    path.write_text(path.read_text(encoding="utf-8")[:40], encoding="utf-8")
     with pytest.raises(ValueError, match=r"m\.json"):
         read_metrics(path)
-    path.write_text(json.dumps([1]))
+    path.write_text(json.dumps([1]), encoding="utf-8")
     with pytest.raises(ValueError, match=r"m\.json"):
         read_metrics(path)

@@ -1,17 +1,21 @@
 """What holds the project together: pins, prose, notebooks and published numbers."""
 
-import graphlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
 import nbformat
 import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from lib import load_model, mse_by_noise_seed, read_metrics
 from lib.checkpoint import REFERENCE
@@ -26,6 +30,7 @@ from lib.run.studies import STUDIES, TEST_SEED
 from lib.signals import SignalSpec
 
 ALL = find_notebooks()
+PROJECT = "lstm-frequency-extraction"
 QUESTIONS = """
 1.1a 1.1b 1.1c 1.2a 1.2b 1.2c 1.2d 1.3a 1.3b 1.3c 1.3d 2.1 2.2a 2.2b 2.2c 2.2d 2.2e 2.3a 2.3b 2.3c 2.3d
 3.1a 3.1b 3.1c 3.2a 3.2b 3.2c 3.2d 3.3a 3.3b 3.3c 3.3d 3.3e 3.4a 3.4b 3.4c 3.4d 4.1 4.2a 4.2b 4.3a 4.3b 4.3c
@@ -41,46 +46,105 @@ def read(path: Path) -> nbformat.NotebookNode:
 
 
 def test_conda_and_pip_agree():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     conda = read_yaml(ROOT / "environment.yml")["dependencies"]
     pip = next(entry["pip"] for entry in conda if isinstance(entry, dict))
-    assert [line for line in pip if not line.startswith("--editable")] == project["dependencies"]
+    assert [line for line in pip if not line.startswith("--")] == project["dependencies"]
     assert all("==" in line for line in project["dependencies"] + project["optional-dependencies"]["test"])
     assert "torch==2.13.0" in project["dependencies"]
     assert "python=3.11" in conda
 
 
+def needed(name: str, extras: frozenset[str] = frozenset()) -> set[str]:
+    """Everything that a package needs here, directly or not."""
+    found: set[str] = set()
+    waiting = [(name, extras)]
+    while waiting:
+        name, extras = waiting.pop()
+        for line in metadata.requires(name) or ():
+            requirement = Requirement(line)
+            wanted = [not requirement.marker or requirement.marker.evaluate({"extra": e}) for e in ("", *extras)]
+            part = canonicalize_name(requirement.name)
+            if any(wanted) and part not in found:
+                found.add(part)
+                waiting.append((part, frozenset(requirement.extras)))
+    return found
+
+
+def test_everything_that_is_installed_is_pinned():
+    """Indirect packages too; run `make constraints` when this fails."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines), "no host name, no path, no local build"
+    pinned = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+    installed = {name: metadata.version(name).split("+")[0] for name in needed(PROJECT, frozenset({"test"}))}
+    assert {name: pinned.get(name) for name in installed} == installed
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_an_environment_that_another_python_has_begun_is_made_anew(tmp_path):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    inside = tmp_path / ".venv" / "bin"
+    inside.mkdir(parents=True)
+
+    def plan(python: Path | str) -> str:
+        call = ["make", "--dry-run", "env", f"PYTHON={python}"]
+        return subprocess.run(call, cwd=tmp_path, check=True, capture_output=True, encoding="utf-8").stdout
+
+    (inside / "python").symlink_to(sys.executable)
+    assert f"{sys.executable} -m venv --clear .venv" in plan(sys.executable), "begun, but not finished"
+    (tmp_path / ".venv" / "installed").touch()
+    assert "venv --clear" not in plan(sys.executable)
+    (inside / "python").unlink()
+    (inside / "python").write_text("#!/bin/sh\necho 3.9\n", encoding="utf-8")
+    (inside / "python").chmod(0o755)
+    assert f"{sys.executable} -m venv --clear .venv" in plan(sys.executable), "finished, by another Python"
+
+
+def test_a_missing_python_is_told_in_one_line(tmp_path):
+    call = ["make", "--file", str(ROOT / "Makefile"), "env", "PYTHON=nonesuch"]
+    for name in ("pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    result = subprocess.run(call, cwd=tmp_path, capture_output=True, encoding="utf-8")
+    assert result.returncode == 2
+    assert result.stdout.startswith("Python 3.11 to 3.14 is needed")
+    assert len(result.stdout.splitlines()) == 1
+    assert not (tmp_path / ".venv").exists()
+
+
 def test_the_top_level_holds_nothing_else():
     permitted = {"notebooks", "lib", "figures", "tests", "environment.yml", "README.md"}
-    permitted |= {"pyproject.toml", "Makefile", ".ci", ".gitignore"}
-    ignored = {line.strip("/ ") for line in (ROOT / ".gitignore").read_text().split()}
+    permitted |= {"pyproject.toml", "constraints.txt", "Makefile", ".ci", ".gitignore"}
+    ignored = {line.strip("/ ") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").split()}
     found = {path.name for path in ROOT.iterdir() if path.name != ".git"}
     assert not {name for name in found if not any(Path(name).match(pattern) for pattern in permitted | ignored)}
 
 
-def test_imports_run_one_way():
-    graph = {}
-    for path in ROOT.glob("lib/**/*.py"):
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        imported = re.findall(r"^from (lib[\w.]*) import ([\w, ]+)|^import (lib[\w.]+)", path.read_text(), re.MULTILINE)
-        graph[name] = {f"{module}.{part.strip()}" for module, parts, _ in imported for part in parts.split(",")}
-        graph[name] |= {module or plain for module, _, plain in imported}
-    list(graphlib.TopologicalSorter(graph).static_order())  # raises on a cycle
-    core = [f"lib.{name}" for name in ("signals", "loader", "model", "recipe", "training", "evaluation", "figures")]
-    for place, name in enumerate(core):
-        assert not graph[name] & set(core[place + 1 :]), f"{name} imports what is read after it"
-    read = [name for name in graph if name.count(".") == 1 and name != "lib.__main__"]
-    assert not [name for name in read if any(imported.startswith("lib.run") for imported in graph[name])]
+def test_imports_run_one_way(monkeypatch):
+    """The contracts stand in pyproject.toml."""
+    monkeypatch.chdir(ROOT)
+    assert lint_imports(no_cache=True) == EXIT_STATUS_SUCCESS
+
+
+def test_what_a_student_reads_stays_small():
+    modules = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in ROOT.glob("lib/*.py")}
+    del modules["__main__.py"]  # the door to the command line
+    assert len(modules) <= 9
+    assert sum(modules.values()) <= 1100, modules
 
 
 def test_no_library_module_is_long():
-    long = {path.name: n for path in ROOT.glob("lib/**/*.py") if (n := len(path.read_text().splitlines())) > 250}
+    long = {
+        path.name: n
+        for path in ROOT.glob("lib/**/*.py")
+        if (n := len(path.read_text(encoding="utf-8").splitlines())) > 250
+    }
     assert not long
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_notebooks_are_executed_and_clean(path):
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert not re.search(r"/(work|tmp|root|home)/\w", text), "holds a machine path"
     assert len(text) < 3_500_000, "a page must stay light"
     notebook = read(path)
@@ -199,12 +263,13 @@ def test_the_student_copy_has_no_solutions(tmp_path):
     folder = student_copy(tmp_path / "student")
     assert (tmp_path / "student.zip").stat().st_size > 100_000
     for path in ALL:
-        text = (folder / "notebooks" / path.name).read_text()
+        text = (folder / "notebooks" / path.name).read_text(encoding="utf-8")
         solutions = [cell for cell in read(path).cells if "solution" in cell.metadata.get("tags", [])]
         assert len(solutions) >= 3
         assert not [cell.source for cell in solutions if cell.source.splitlines()[0] in text]
         assert all(not cell.outputs for cell in nbformat.reads(text, as_version=4).cells if cell.cell_type == "code")
-    assert "build" not in (folder / "Makefile").read_text(), "only targets that work in the copy"
+    told = subprocess.run(["make", "help"], cwd=folder, check=True, capture_output=True, encoding="utf-8").stdout
+    assert [line.split()[0] for line in told.splitlines()] == ["help", "env", "run", "lab", "clean", "test"]
     run = [sys.executable, "-m", "lib", "run", "01", "--name", "student"]
     own = os.environ | {"PYTHONPATH": str(folder)}  # the copy's library, in its kernels too
     subprocess.run(run, cwd=folder, check=True, capture_output=True, env=own)
@@ -218,17 +283,17 @@ def test_the_student_copy_has_no_solutions(tmp_path):
         "tests/test_model.py",
     ]
     subprocess.run(tests, cwd=folder, check=True, capture_output=True, env=own)
-    assert (folder / "runs/student/01_signal_generation.ipynb").read_text().count("no answer yet") == 3
+    assert (folder / "runs/student/01_signal_generation.ipynb").read_text(encoding="utf-8").count("no answer yet") == 3
 
 
 def test_links_between_notebooks_lead_somewhere():
     for path in [*ALL, README]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
 
 
 def test_readme_quotes_the_published_metrics():
-    text = README.read_text()
+    text = README.read_text(encoding="utf-8")
     assert with_results(text) == text, "run make publish"
     before, after = text.split(BEGIN)[0], text.split("<!-- end of results -->")[1]
     assert not re.findall(r"\d\.\d+e|\de-\d", before + after), "a measured number outside of the generated table"
@@ -245,7 +310,7 @@ def test_published_metrics_meet_the_goals():
 
 def test_published_numbers_stand_in_the_notebooks():
     evaluation = read_metrics(METRICS / "04_evaluation.json")["results"]
-    text = (NOTEBOOKS / "04_evaluation.ipynb").read_text()
+    text = (NOTEBOOKS / "04_evaluation.ipynb").read_text(encoding="utf-8")
     assert f"{evaluation['test']['overall']['mse']:.2e}" in text
     assert f"{evaluation['gap']:.2%}" in text
 
@@ -257,7 +322,7 @@ def test_every_published_figure_is_complete():
     for name in names:
         assert (FIGURES / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         assert b"</svg>" in (FIGURES / f"{name}.svg").read_bytes()
-        assert len((FIGURES / f"{name}.txt").read_text()) > 40
+        assert len((FIGURES / f"{name}.txt").read_text(encoding="utf-8")) > 40
 
 
 def test_reference_is_as_good_as_it_says():

@@ -22,7 +22,7 @@ def tiny(tmp_path, monkeypatch):
     source = tmp_path / "notebooks"
     source.mkdir()
     bodies = {
-        "01_good": "open(run_dir + '/made', 'w').write(str(weight_seed))",
+        "01_good": "open(run_dir + '/made', 'w', encoding='utf-8').write(str(weight_seed))",
         "02_bad": "raise RuntimeError('boom')",
     }
     for name, body in bodies.items():
@@ -45,7 +45,7 @@ def tiny(tmp_path, monkeypatch):
 def test_a_run_writes_into_its_folder_only(tiny):
     before = (tiny / "notebooks" / "01_good.ipynb").read_bytes()
     folder = notebooks.run("a", {"weight_seed": 7}, ["01"])
-    assert (folder / "made").read_text() == "7"
+    assert (folder / "made").read_text(encoding="utf-8") == "7"
     assert sorted(path.name for path in folder.iterdir()) == [".lock", "01_good.ipynb", "made", "run.log"]
     assert (tiny / "notebooks" / "01_good.ipynb").read_bytes() == before
 
@@ -109,16 +109,16 @@ def test_the_notebooks_own_check(tmp_path):
         begin_notebook(max_updates=10)
     begin_notebook(run_dir=str(tmp_path / "r"))
     logging.getLogger("lib.training").info("a line")
-    assert "a line" in (tmp_path / "r" / "run.log").read_text()
+    assert "a line" in (tmp_path / "r" / "run.log").read_text(encoding="utf-8")
     logging.basicConfig(force=True)
 
 
 def test_command_line_parameters(tmp_path):
     file = tmp_path / "p.yml"
-    file.write_text("weight_seed: 4\nhidden_size: 16\n")
+    file.write_text("weight_seed: 4\nhidden_size: 16\n", encoding="utf-8")
     options = parse(["run", "03", "-f", str(file), "-p", "weight_seed", "5"])
     assert given_parameters(options) == {"weight_seed": 5, "hidden_size": 16}
-    file.write_text("- just\n- a list\n")
+    file.write_text("- just\n- a list\n", encoding="utf-8")
     with pytest.raises(SettingsError, match="name: value"):
         given_parameters(parse(["run", "-f", str(file)]))
     with pytest.raises(SettingsError, match=r"weight_seed = '\['"):
@@ -142,7 +142,7 @@ def test_two_runs_in_one_folder_are_refused(tiny):
 
 def test_errors_of_the_command_line_are_one_line_and_a_status():
     call = [sys.executable, "-m", "lib", "run", "-p", "weight_sede", "3"]
-    result = subprocess.run(call, capture_output=True, text=True, cwd=files.ROOT)
+    result = subprocess.run(call, capture_output=True, encoding="utf-8", cwd=files.ROOT)
     assert result.returncode == 2
     assert result.stderr.startswith("error: unknown parameter 'weight_sede'")
     assert "Traceback" not in result.stderr
@@ -195,7 +195,7 @@ def test_only_a_whole_run_with_default_parameters_is_published(tiny, monkeypatch
     nbformat.write(edited, files.NOTEBOOKS / "01_good.ipynb")
     with pytest.raises(SettingsError, match="01_good has changed"):
         publish.publish("old")
-    assert "edited since" in (files.NOTEBOOKS / "01_good.ipynb").read_text()
+    assert "edited since" in (files.NOTEBOOKS / "01_good.ipynb").read_text(encoding="utf-8")
 
 
 def test_publishing_takes_what_the_run_shows_and_nothing_else(tmp_path, monkeypatch):
@@ -222,7 +222,8 @@ def test_publishing_takes_what_the_run_shows_and_nothing_else(tmp_path, monkeypa
     monkeypatch.setattr(publish, "METRICS", places["metrics"])
     monkeypatch.setattr(publish, "README", tmp_path / "README.md")
     monkeypatch.setattr(publish, "results_table", lambda: "the table\n")
-    (tmp_path / "README.md").write_text(f"before {publish.BEGIN} old {publish.END} after")
+    readme = f"before {publish.BEGIN} old {publish.END} after"
+    (tmp_path / "README.md").write_text(readme, encoding="utf-8")
     (places["figures"] / "removed.png").touch()
     notebooks.run("a", {})
     publish.publish("a")
@@ -230,7 +231,7 @@ def test_publishing_takes_what_the_run_shows_and_nothing_else(tmp_path, monkeypa
         f"one.{kind}" for kind in ("png", "pdf", "svg", "txt")
     }
     assert [path.name for path in places["metrics"].iterdir()] == ["01_good.json"]
-    assert "the table" in (tmp_path / "README.md").read_text()
+    assert "the table" in (tmp_path / "README.md").read_text(encoding="utf-8")
     published = nbformat.read(path, as_version=4)
     assert [cell.execution_count for cell in published.cells] == [1, 2]
     assert [cell.source for cell in published.cells] == [cell.source for cell in cells]

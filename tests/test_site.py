@@ -35,7 +35,7 @@ def pages(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def soups(pages) -> dict[str, BeautifulSoup]:
-    return {name: BeautifulSoup((pages / f"{name}.html").read_text(), "html.parser") for name in NAMES}
+    return {name: BeautifulSoup((pages / f"{name}.html").read_text(encoding="utf-8"), "html.parser") for name in NAMES}
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +192,7 @@ def test_the_booklet_is_complete_and_nothing_is_clipped(tmp_path):
     assert len(reader.outline) > len(find_notebooks()), "bookmarks"
     spoken = alternative_texts(reader.trailer["/Root"]["/StructTreeRoot"])
     for text in FIGURES.glob("*.txt"):
-        assert text.read_text().strip() in spoken, f"{text.stem}: its text is not in the PDF"
+        assert text.read_text(encoding="utf-8").strip() in spoken, f"{text.stem}: its text is not in the PDF"
     for number, page in enumerate(pypdfium2.PdfDocument(path), start=1):
         ink = np.asarray(page.render(scale=0.7, grayscale=True).to_pil()) < 160
         assert ink[:, : int(0.09 * ink.shape[1])].sum() == 0, f"page {number}: ink in the left margin"

@@ -11,17 +11,19 @@ from lib import (
     CheckpointError,
     FrequencyDataset,
     ModelConfig,
-    SettingsError,
     SignalSpec,
     StatefulLSTMExtractor,
     TrainingConfig,
     load_model,
+    recipe,
     roll_out,
     train,
+    training,
 )
 from lib.checkpoint import load_checkpoint, save_checkpoint
-from lib.recipe import grows, learning_rate, polish_head, prepare_weights, signal_weights
-from lib.training import _Trainer
+from lib.lessons import policies
+from lib.lessons.policies import detach_every, train_policy
+from lib.recipe import RECIPE, cosine, grow, polish_head, prepare_weights, rate_at, settle, signal_weights, threshold
 
 SMALL = ModelConfig(hidden_size=6, head_size=5)
 QUICK = TrainingConfig(
@@ -34,43 +36,57 @@ QUICK = TrainingConfig(
     polish_iterations=20,
     settle_updates=10,
 )
-POLICIES = ["reset_every_sample", "detach_every_step", "detach_every_k", "growing_horizon"]
+WAYS = {  # stages, and whether the state is reset before every sample
+    "recipe": (RECIPE, False),
+    "reset every sample": ((detach_every(1),), True),
+    "detach every step": ((detach_every(1),), False),
+    "detach every 50": ((detach_every(50),), False),
+}
+
+
+def learn(way, dataset, config=QUICK, shape=SMALL, path=None):
+    stages, memoryless = WAYS[way]
+    return train(dataset, config, shape, path, progress_bar=False, stages=stages, memoryless=memoryless)
+
+
+def intercept(patch, replacement):
+    """Put ``replacement`` in the place of the one update that all ways of training share."""
+    for module in (recipe, policies):
+        patch.setattr(module, "update", replacement)
 
 
 def bits(model):
     return {name: value.tolist() for name, value in model.state_dict().items()}
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-def test_same_seed_same_bits(dataset, policy):
-    config = QUICK.but(policy=policy, detach_every=30)
-    runs = [train(dataset, config, SMALL, progress_bar=False) for _ in range(2)]
+@pytest.mark.parametrize("way", WAYS)
+def test_same_seed_same_bits(dataset, way):
+    runs = [learn(way, dataset) for _ in range(2)]
     assert bits(runs[0].model) == bits(runs[1].model)
     assert runs[0].history == runs[1].history
-    other = train(dataset, config.but(weight_seed=1), SMALL, progress_bar=False)
+    other = learn(way, dataset, QUICK.but(weight_seed=1))
     assert bits(other.model) != bits(runs[0].model)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("crash_at", [3, 14, 25, 31])
-def test_a_killed_run_ends_with_the_same_bits(dataset, tmp_path, monkeypatch, policy, crash_at):
-    config = QUICK.but(policy=policy, detach_every=50)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("crash_at", [3, 14, 25, 31, 37])
+def test_a_killed_run_ends_with_the_same_bits(dataset, tmp_path, monkeypatch, way, crash_at):
     shape = SMALL.but(num_layers=2, dropout=0.2)  # dropout draws from the random state, which must be restored
-    whole = train(dataset, config, shape, progress_bar=False)
+    whole = learn(way, dataset, shape=shape)
     path = tmp_path / "run.pt"
-    update = _Trainer._update
+    update = recipe.update
 
-    def crash(self, batch):
-        if self.progress.update == crash_at:
+    def crash(run, batch, rate):
+        if run.updates == crash_at:
             raise KeyboardInterrupt
-        return update(self, batch)
+        return update(run, batch, rate)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_Trainer, "_update", crash)
+        intercept(patch, crash)
         with pytest.raises(KeyboardInterrupt):
-            train(dataset, config, shape, path, progress_bar=False)
+            learn(way, dataset, shape=shape, path=path)
     torch.rand(5)  # somebody else uses the random state meanwhile
-    resumed = train(dataset, config, shape, path, progress_bar=False)
+    resumed = learn(way, dataset, shape=shape, path=path)
     assert bits(resumed.model) == bits(whole.model)
     assert resumed.history == whole.history
     assert resumed.validation == whole.validation
@@ -94,17 +110,17 @@ print(sum(p.double().sum().item() for p in run.model.parameters()).hex())
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert 0 < load_checkpoint(path)["progress"]["update"] < 400
-    resumed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert 0 < len(load_checkpoint(path)["progress"]["history"]["loss"]) < 400
+    resumed = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True).stdout
     path.unlink()
-    whole = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    whole = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True).stdout
     assert resumed == whole != ""
 
 
 def test_a_finished_run_is_returned_as_it_is(dataset, tmp_path, monkeypatch):
     path = tmp_path / "run.pt"
     first = train(dataset, QUICK, SMALL, path, progress_bar=False)
-    monkeypatch.setattr(_Trainer, "_update", None)  # would fail if it were called
+    intercept(monkeypatch, None)  # would fail if it were called
     again = train(dataset, QUICK, SMALL, path, progress_bar=False)
     assert bits(again.model) == bits(first.model)
     assert again.history == first.history
@@ -167,29 +183,33 @@ def test_horizon_grows_and_annealing_ends_on_a_count(dataset):
     assert horizons[0] == 20
     assert horizons[-1] == dataset.spec.n_samples
     assert horizons == sorted(horizons)
-    assert len(horizons) == run.progress.update == run.progress.stage_start < 60
-    assert run.progress.stage == "done"
+    assert len(horizons) == run.updates == run.stage_start < 60
+    assert run.stage == "done"
     never = train(dataset, QUICK.but(grow_below=1e-12), SMALL, progress_bar=False)
-    assert never.progress.update == 60
+    assert never.updates == 60
     assert never.history["horizon"][29] == 20
     assert never.history["horizon"][30:] == [dataset.spec.n_samples] * 30
 
 
-def test_patience_stops_on_a_count(dataset):
-    still = QUICK.but(policy="detach_every_step", max_updates=500, patience=20, learning_rate=1e-30)
-    run = train(dataset, still.but(signal_weight_decay=0.0), SMALL, progress_bar=False)
-    assert (run.progress.best_update, run.progress.update) == (10, 30)
+def test_stages_can_be_left_out(dataset):
+    """As an ablation does; a checkpoint of other stages is not gone on with."""
+    run = train(dataset, QUICK, SMALL, progress_bar=False, stages=(grow, settle))
+    assert run.updates == run.history["horizon"].index(dataset.spec.n_samples) + QUICK.settle_updates
+    at_once = train(dataset, QUICK, SMALL, progress_bar=False, stages=RECIPE[1:])
+    assert set(at_once.history["horizon"]) == {dataset.spec.n_samples}
 
 
-def test_patience_must_leave_time_for_a_validation():
-    with pytest.raises(SettingsError, match="patience = 5"):
-        QUICK.but(patience=5)
+def test_a_checkpoint_of_other_stages_is_refused(dataset, tmp_path):
+    path = tmp_path / "run.pt"
+    learn("detach every 50", dataset, path=path)
+    with pytest.raises(CheckpointError, match=r"stages = \['detach_every_50', 'done'\], but \['grow', 'anneal'"):
+        learn("recipe", dataset, path=path)
 
 
 def test_an_interrupted_training_is_no_model(dataset, tmp_path, monkeypatch):
     path = tmp_path / "run.pt"
-    save = _Trainer._save
-    monkeypatch.setattr(_Trainer, "_save", lambda self: save(self) if not self.progress.done else None)
+    save = training._save
+    monkeypatch.setattr(training, "_save", lambda run, *to: save(run, *to) if run.stage != "done" else None)
     train(dataset, QUICK, SMALL, path, progress_bar=False)
     with pytest.raises(CheckpointError, match="interrupted"):
         load_model(path)
@@ -212,25 +232,47 @@ def test_polishing_sees_every_sample_of_a_coarse_signal():
 
 def test_learning_rate_follows_the_horizon():
     config = TrainingConfig(learning_rate=1e-2, first_horizon=100, rate_exponent=1.0, final_rate=0.1)
-    assert learning_rate(config, "grow", 50, 7) == pytest.approx(1e-2)
-    assert learning_rate(config, "anneal", 1000, 0) == pytest.approx(1e-3)
-    assert learning_rate(config, "anneal", 1000, 200) == pytest.approx(1e-4)
-    assert grows(config, 0.5, 0.9 * config.grow_below)
-    assert not grows(config, 2.0, 0.9 * config.grow_below)
+    assert rate_at(config, 50) == pytest.approx(1e-2)
+    assert rate_at(config, 1000) == pytest.approx(1e-3)
+    assert cosine(config, 0.0) == pytest.approx(1)
+    assert cosine(config, 1.0) == pytest.approx(0.1)
+    assert threshold(config, 0.5) == pytest.approx(config.grow_below)
+    assert threshold(config, 2.0) == pytest.approx(config.grow_below / 4)
 
 
 def test_policies_cross_as_many_samples_as_they_say(dataset, monkeypatch):
     seen = {}
-    for policy in POLICIES:
+    update = recipe.update
+    for way in WAYS:
         steps = []
-        update = _Trainer._update
-        monkeypatch.setattr(_Trainer, "_update", lambda s, b, u=update, n=steps: (n.append(b.x.shape[1]), u(s, b))[1])
-        train(dataset, QUICK.but(policy=policy, detach_every=50, grow_below=1e-9), SMALL, progress_bar=False)
+
+        def note(run, batch, rate, steps=steps):
+            steps.append(batch.x.shape[1])
+            return update(run, batch, rate)
+
+        intercept(monkeypatch, note)
+        learn(way, dataset, QUICK.but(grow_below=1e-9))
         monkeypatch.undo()
-        seen[policy] = steps[:30]
-    assert set(seen["reset_every_sample"]) == set(seen["detach_every_step"]) == {1}
-    assert seen["detach_every_k"][:6] == [50, 50, 20] * 2
-    assert set(seen["growing_horizon"]) == {20}
+        seen[way] = steps[:30]
+    assert set(seen["reset every sample"]) == set(seen["detach every step"]) == {1}
+    assert seen["detach every 50"][:6] == [50, 50, 20] * 2
+    assert set(seen["recipe"]) == {20}
+
+
+def test_policies_are_known_by_their_names(dataset):
+    run = train_policy("reset every sample", dataset, QUICK, SMALL, progress_bar=False)
+    assert run.memoryless
+    assert run.updates == QUICK.max_updates
+    assert bits(run.model) == bits(learn("reset every sample", dataset).model)
+    with pytest.raises(ValueError, match="policy = 'none': must be one of reset every sample"):
+        train_policy("none", dataset, QUICK)
+
+
+def test_policies_anneal_at_the_end_of_their_updates(dataset):
+    rates = learn("detach every 50", dataset).history["learning_rate"]
+    assert rates[:41] == [rate_at(QUICK, 50)] * 41
+    assert rates[-20:] == sorted(rates[-20:], reverse=True)
+    assert rates[-1] < 0.05 * rates[0]
 
 
 def test_weights_from_the_signal_decay(dataset, model):
@@ -277,4 +319,4 @@ def test_a_small_task_is_learnt():
     spec = SignalSpec(frequencies=(2.0, 4.0), sample_rate=100.0, duration=1.0)
     config = TrainingConfig(max_updates=1500, anneal_updates=200, first_horizon=25, polish_iterations=200)
     run = train(FrequencyDataset(spec, 1), config, ModelConfig(hidden_size=16), progress_bar=False)
-    assert run.progress.best_mse < 1e-2
+    assert run.best_mse < 1e-2

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.nodes import ScalarNode
 
 from lib.settings import SettingsError
 
@@ -39,17 +41,52 @@ def find_notebooks(names: Sequence[str] = ()) -> list[Path]:
     return sorted(set(chosen))
 
 
+class Range(NamedTuple):
+    """Whole numbers with both ends, written ``0..9``; for a batch. In quotes it is a text."""
+
+    first: int
+    last: int
+
+    def __repr__(self) -> str:
+        """As it is written."""
+        return f"{self.first}..{self.last}"
+
+
+class _Constructor(SafeConstructor):
+    """Plain values and ranges."""
+
+    def construct_text(self, node: ScalarNode) -> str | Range:
+        """A text, or a range if it looks like one and is not quoted."""
+        ends = re.fullmatch(r"([+-]?[0-9]{1,15})\.\.([+-]?[0-9]{1,15})", node.value) if not node.style else None
+        return Range(int(ends[1]), int(ends[2])) if ends else self.construct_yaml_str(node)
+
+    def construct_number(self, node: ScalarNode) -> int:
+        """A whole number that can be written again, at least in a message."""
+        value: int = self.construct_yaml_int(node)
+        str(value)  # ValueError beyond some thousand digits
+        return value
+
+
+_Constructor.add_constructor("tag:yaml.org,2002:str", _Constructor.construct_text)
+_Constructor.add_constructor("tag:yaml.org,2002:int", _Constructor.construct_number)
+
+
 def parse_yaml(text: str, what: str) -> Any:
     """What a text says as YAML 1.2: ``010`` is ten, ``1e-3`` a number, and a name cannot be given twice.
 
     Raises:
         SettingsError: it cannot be read; ``what`` tells where it stands.
     """
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _Constructor
     try:
-        return YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError, RecursionError) as error:
+        return yaml.load(text)
+    except Exception as error:  # a wrong text can fail anywhere inside the reader
         reason = " ".join(str(error).split())[:200]
-        raise SettingsError(f"{what}: cannot be read as YAML ({type(error).__name__}: {reason})") from error
+        raise SettingsError(
+            f"{what}: cannot be read as YAML ({type(error).__name__}: {reason}); a text with special characters "
+            "stands in quotes"
+        ) from error
 
 
 def read_yaml(path: Path) -> dict[Any, Any]:
@@ -59,7 +96,7 @@ def read_yaml(path: Path) -> dict[Any, Any]:
         SettingsError: the file cannot be read, or holds something else.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows marks the beginning
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"file = {path}: cannot be read as YAML ({error})") from error
     content = parse_yaml(text, f"file = {path}")

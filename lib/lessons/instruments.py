@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lib.loader import FrequencyDataset, StatefulDataLoader
 from lib.model import StatefulLSTMExtractor, roll_out
+from lib.settings import whole_number
 from lib.signals import Array
 
 
@@ -19,10 +20,8 @@ class Gates(NamedTuple):
     """One LSTM step taken apart; every entry has shape (lanes, hidden_size).
 
     Attributes:
-        i: input gate, between 0 and 1.
-        f: forget gate, between 0 and 1.
+        i, f, o: input gate, forget gate and output gate, between 0 and 1.
         g: candidate, between -1 and 1.
-        o: output gate, between 0 and 1.
         c: new cell state, f · c_before + i · g.
         h: new hidden state, o · tanh(c).
     """
@@ -58,14 +57,13 @@ def record_states(model: StatefulLSTMExtractor, x: Tensor) -> tuple[Tensor, Tens
     Returns:
         Hidden and cell states of the last layer, each (lanes, samples, hidden_size).
     """
-    hidden, cell = [], []
+    states = []
     with model.evaluation_state():
         for step in x.unbind(dim=1):
             model(step)
-            h, c = model.state()
-            hidden.append(h[-1])
-            cell.append(c[-1])
-    return torch.stack(hidden, dim=1), torch.stack(cell, dim=1)
+            states.append([part[-1] for part in model.state()])
+    hidden, cell = (torch.stack(parts, dim=1) for parts in zip(*states, strict=True))
+    return hidden, cell
 
 
 def orbit(states: Tensor) -> Array:
@@ -124,8 +122,9 @@ def gradient_reach(model: StatefulLSTMExtractor, x: Tensor, detach_every: int | 
         each sample but the last, (samples − 1,); exactly 0 behind a cut.
 
     Raises:
-        ValueError: there are fewer than two samples.
+        ValueError: there are fewer than two samples, or ``detach_every`` is not a whole number from 1 up.
     """
+    every = x.shape[1] if detach_every is None else whole_number("detach_every", detach_every, 1)
     if x.shape[1] < 2:
         raise ValueError(f"x has {x.shape[1]} samples: must have at least 2, or there is no earlier state")
     states: list[tuple[Tensor, Tensor]] = []
@@ -133,7 +132,7 @@ def gradient_reach(model: StatefulLSTMExtractor, x: Tensor, detach_every: int | 
         for k, step in enumerate(x.unbind(dim=1)):
             y = model(step)
             states.append(model.state())
-            if detach_every and (k + 1) % detach_every == 0 and k + 1 < x.shape[1]:
+            if (k + 1) % every == 0 and k + 1 < x.shape[1]:
                 model.detach_state()
         flat = [tensor for pair in states[:-1] for tensor in pair]
         gradients = torch.autograd.grad(y.sum(), flat, allow_unused=True)
@@ -175,7 +174,7 @@ def autocorrelation(signal: Array, lags: int) -> Array:
     """Normalized autocorrelation of a signal (samples,) at lags 0 … ``lags``; white noise stays within ±2/√samples."""
     centred = signal - signal.mean()
     spectrum = np.fft.rfft(centred, 2 * len(signal))
-    products = np.fft.irfft(np.abs(spectrum) ** 2)[: lags + 1]
+    products = np.fft.irfft(np.abs(spectrum) ** 2)[: whole_number("lags", lags, 0, len(signal) - 1) + 1]
     return products / products[0]
 
 
@@ -197,7 +196,7 @@ def best_linear_prediction(signal: Array, target: Array, window: int, test_signa
     Returns:
         The predictions, (signals, samples − window + 1), for the samples from ``window − 1`` on.
     """
-    past = np.lib.stride_tricks.sliding_window_view(signal, window)
+    past = np.lib.stride_tricks.sliding_window_view(signal, whole_number("window", window, 1, len(signal)))
     taps = np.linalg.lstsq(past, target[window - 1 :], rcond=None)[0]
     return np.stack([np.correlate(test_signal, taps, "valid") for test_signal in test_signals])
 
@@ -231,14 +230,17 @@ def intervene(
         Output and target, each (samples,); after a switch the target is that of the new selector.
 
     Raises:
-        ValueError: there is no such replacement.
+        ValueError: there is no such replacement, frequency or sample.
     """
+    for name, value in (("index", index), ("switch_to", index if switch_to is None else switch_to)):
+        whole_number(name, value, 0, dataset.spec.n_frequencies - 1)
+    for name, value in (("samples", samples), ("reset_at", reset_at), ("switch_at", switch_at)):
+        whole_number(name, value, int(name == "samples"))
     if replacement not in REPLACEMENTS:
         raise ValueError(f"replacement = {replacement!r}: must be one of {', '.join(REPLACEMENTS)}")
     x, y = dataset.inputs[index, :samples].clone()[None], dataset.targets[index, :samples, 0].clone()
     if replacement == "other noise":
-        other = FrequencyDataset(dataset.spec, dataset.noise_seed + 1000)
-        x[..., 0] = other.inputs[index, :samples, 0]
+        x[..., 0] = FrequencyDataset(dataset.spec, dataset.noise_seed + 1000).inputs[index, :samples, 0]
     x[..., 0] *= {"silence": 0.0, "ten times as loud": 10.0}.get(replacement, 1.0)
     if switch_to is not None:
         x[0, switch_at:, 1:] = dataset.inputs[switch_to, switch_at:samples, 1:]

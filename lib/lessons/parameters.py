@@ -13,8 +13,7 @@ from pydantic import Field
 
 from lib.checkpoint import REFERENCE_CHECKPOINT, load_checkpoint
 from lib.model import ModelConfig
-from lib.recipe import TrainingConfig
-from lib.settings import Settings
+from lib.settings import Settings, TrainingConfig
 from lib.signals import SignalSpec
 
 CHECKPOINT_NAME = "checkpoint.pt"
@@ -118,5 +117,9 @@ def log_into(folder: Path) -> None:
     """Let this process write its log into ``folder/run.log``, behind what is there already."""
     folder.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
-        filename=folder / "run.log", level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", force=True
+        filename=folder / "run.log",
+        encoding="utf-8",
+        level=logging.INFO,
+        format="%(asctime)s %(name)s: %(message)s",
+        force=True,
     )

@@ -13,6 +13,7 @@ from torch import Tensor
 from lib.lessons.instruments import Gates, Held, chain_length, lstm_step, record_states
 from lib.loader import FrequencyDataset
 from lib.model import StatefulLSTMExtractor
+from lib.settings import whole_number
 from lib.signals import Array
 
 POLICIES = ("carry", "reset every sample", "reset at sequence start", "leak into the next frequency")
@@ -69,11 +70,10 @@ class Stepper:
         """
         if model.config.num_layers != 1 or model.config.input_norm:
             raise ValueError(f"model = {model.config}: must have num_layers = 1 and input_norm = False")
-        if not 1 <= sequence_length <= dataset.spec.n_samples:
-            raise ValueError(f"sequence_length = {sequence_length}: must be between 1 and {dataset.spec.n_samples}")
+        self.sequence_length = whole_number("sequence_length", sequence_length, 1, dataset.spec.n_samples)
         self.model = copy.deepcopy(model).eval()
         self.model.reset_state()
-        self.dataset, self.sequence_length, self.policy = dataset, sequence_length, POLICIES[0]
+        self.dataset, self.policy = dataset, POLICIES[0]
         states, _ = record_states(self.model, dataset.inputs[:, : min(1000, dataset.spec.n_samples)])
         flat = states.flatten(0, 1).double().numpy()
         self.centre = flat.mean(axis=0)
@@ -83,10 +83,9 @@ class Stepper:
 
     def begin(self, frequency: int) -> Snapshot:
         """Start the walk again with a selector; the state is reset."""
-        if not 0 <= frequency < self.dataset.spec.n_frequencies:
-            raise ValueError(f"frequency = {frequency}: must be between 0 and {self.dataset.spec.n_frequencies - 1}")
+        self.frequency = whole_number("frequency", frequency, 0, self.dataset.spec.n_frequencies - 1)
+        self.sample = -1
         self.model.reset_state()
-        self.frequency, self.sample = frequency, -1
         self.signal: list[float] = []
         self.target: list[float] = []
         self.output: list[float] = []
@@ -96,7 +95,7 @@ class Stepper:
         self._last_output: Tensor | None = None
         self._gates: Gates | None = None
         self._alive: weakref.WeakSet[Held] = weakref.WeakSet()
-        name = f"{self.dataset.spec.frequencies[frequency]:g} Hz"
+        name = f"{self.dataset.spec.frequencies[self.frequency]:g} Hz"
         return self._look(f"A new sequence of {name} begins: there is no state yet.")
 
     def set_policy(self, policy: str) -> Snapshot:
@@ -112,10 +111,8 @@ class Stepper:
 
     def step(self, count: int = 1) -> Snapshot:
         """Let ``count`` samples enter, one by one."""
-        if count < 1:
-            raise ValueError(f"count = {count}: must be at least 1")
         message = ""
-        for _ in range(count):
+        for _ in range(whole_number("count", count, 1)):
             message = self._step()
         return self._look(message)
 

@@ -17,7 +17,15 @@ from lib.lessons.files import find_notebooks
 from lib.run.render import BUILD, TEMPLATES, Chapter, chapter, copy_assets, front
 from lib.settings import SettingsError
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSERS = (
+    *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge", "msedge"),
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",  # macOS and Windows do not put applications on the path
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Microsoft Edge.app/Contents/MacOS/Microsoft Edge",
+    "%ProgramFiles%/Google/Chrome/Application/chrome.exe",
+    "%LocalAppData%/Google/Chrome/Application/chrome.exe",
+    "%ProgramFiles(x86)%/Microsoft/Edge/Application/msedge.exe",
+)
 PRINT_TIMEOUT = 300  # seconds
 MOST_PRINTS = 5
 
@@ -42,7 +50,7 @@ def booklet(path: Path = BUILD / "booklet.pdf") -> Path:
         for _ in range(MOST_PRINTS):
             joined = [part._replace(body=_joined(part, ids, places, pages)) for part in chapters]
             content = {"chapters": joined, "front": front(chapters), "ids": ids, "pages": pages}
-            source.write_text(TEMPLATES.get_template("booklet.html.j2").render(**content))
+            source.write_text(TEMPLATES.get_template("booklet.html.j2").render(**content), encoding="utf-8")
             _print(source, printed)
             reader = PdfReader(printed)
             targets = reader.named_destinations.items()
@@ -74,21 +82,23 @@ def _joined(part: Chapter, ids: dict[Section, str], places: dict[str, str], page
 
 
 def find_browser() -> str | None:
-    """The Chromium of this machine, if there is one."""
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
+    """The Chromium, Chrome or Edge of this machine, if there is one."""
+    return next(filter(None, map(shutil.which, map(os.path.expandvars, BROWSERS))), None)
 
 
 def _print(source: Path, target: Path) -> None:
     """Let a browser print a page into a PDF."""
     browser = find_browser()
     if browser is None:
-        raise SettingsError(f"browser = None: the booklet is printed by one of {', '.join(BROWSERS)}; install one")
+        raise SettingsError("browser = None: the booklet is printed by Chromium, Chrome or Edge; install one")
     options = "no-sandbox disable-gpu disable-background-networking disable-component-update disable-sync no-first-run "
     options += "no-pdf-header-footer generate-pdf-document-outline virtual-time-budget=20000"
-    with tempfile.TemporaryDirectory() as profile:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [browser, "--headless", *(f"--{option}" for option in options.split())]
         command += [f"--user-data-dir={profile}", f"--print-to-pdf={target}", source.as_uri()]
         try:
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=PRINT_TIMEOUT)
+            subprocess.run(
+                command, check=True, capture_output=True, encoding="utf-8", errors="replace", timeout=PRINT_TIMEOUT
+            )
         except subprocess.SubprocessError as error:
             raise OSError(f"{browser} cannot print: {error}; it says: {getattr(error, 'stderr', '')}") from error

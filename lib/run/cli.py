@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
+import re
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     run.add_argument("--name", default="default", help="name of the run's folder (default: %(default)s)")
     run.add_argument(
         "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
-        help="set a notebook parameter, such as -p weight_seed 3; may be repeated",
+        help="set a notebook parameter, such as -p weight_seed 3; the value is YAML, so that a list is \"[1, 2]\", an "
+        "empty text \"''\" and the text 5 \"'5'\"; may be repeated",
     )  # fmt: skip
     run.add_argument("-f", "--file", type=Path, help="YAML file with parameters; -p goes before it")
 
@@ -47,7 +51,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     many.add_argument("--name", default="batch", help="name of the batch's folder (default: %(default)s)")
     many.add_argument(
         "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUES"),
-        help="values of a parameter: 3, or 16,32,64, or 0..9 (both ends included); may be repeated",
+        help="values of a parameter: 3, or 16,32,64, or 0..9 (both ends included), or lists, \"[1, 2], [3]\"; a text "
+        "that has a comma stands in quotes of its own, \"'a, b'\"; may be repeated",
     )  # fmt: skip
     many.add_argument("-f", "--file", type=Path, help="YAML file with 'grid', 'runs' or both")
     many.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
@@ -71,16 +76,27 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     study.add_argument(
         "studies", nargs="*", metavar="STUDY", help=f"which; default: all of {', '.join(studies.STUDIES)}"
     )
-    return parser.parse_args(arguments)
+    return parser.parse_args(list(_with_values_marked(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _with_values_marked(arguments: Sequence[str]) -> Iterator[str]:
+    """The arguments, with a space before each value that argparse would take for an option: -1e-3, -1,0,1, -a."""
+    for k, argument in enumerate(arguments):
+        after_name = k >= 2 and arguments[k - 2] in ("-p", "--parameter") and argument not in ("-p", "-f", "-h")
+        is_value = re.match(r"-[^-]" if after_name else r"-\.?\d", argument)
+        yield f" {argument}" if is_value else argument
 
 
 def given_parameters(options: argparse.Namespace) -> dict[str, Any]:
     """The notebook parameters from the YAML file and the command line."""
     told: dict[str, Any] = {}
     for name, value in options.parameter:
+        what = f"{name} = {value.strip()!r}"
         if name in told:
-            raise SettingsError(f"{name} = {value!r}: has been given a value already")
-        told[name] = files.parse_yaml(value, f"{name} = {value!r}")
+            raise SettingsError(f"{what}: has been given a value already")
+        if not value.strip():
+            raise SettingsError(f"{what}: must be a value; an empty text is written \"''\", nothing is written null")
+        told[name] = files.parse_yaml(value, what)
     return (files.read_yaml(options.file) if options.file else {}) | told
 
 
@@ -117,7 +133,7 @@ def seeds_command(options: argparse.Namespace) -> int:
     from lib.run import plan, tables
 
     notebooks.check_name(options.name)
-    seeds = list(dict.fromkeys(plan.parse_values("noise_seeds", options.noise_seeds)))
+    seeds = plan.parse_values("noise_seeds", options.noise_seeds)
     table = tables.table_of_seeds(options.checkpoint, seeds)
     tables.write_table(table, notebooks.RUNS / options.name / "seeds")
     worst = table.loc[table["mse"].idxmax()]
@@ -134,9 +150,10 @@ def _short(path: Path) -> Path:
 
 def main() -> int:
     """Do what the command line says; 0: all went well, 1: something failed, 2: an argument was wrong, 130: Ctrl-C."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a character must not end a run
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = parse()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
         if options.command == "batch":
             return batch_command(options)

@@ -1,10 +1,12 @@
-"""How papermill talks to a kernel here: as it always does, except that no cell can print a notebook to death."""
+"""How papermill talks to a kernel: that of this environment, in which no cell can print a notebook to death."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import KernelManager
 from nbformat import NotebookNode
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
@@ -21,6 +23,12 @@ class LimitedClient(PapermillNotebookClient):  # type: ignore[misc]  # papermill
         """As the base."""
         super().__init__(*args, **options)
         self.printed: dict[int, int] = {}
+
+    def create_kernel_manager(self) -> KernelManager:
+        """A manager of the kernel of the Python that runs this, whatever is installed elsewhere under its name."""
+        manager: KernelManager = super().create_kernel_manager()
+        manager.kernel_spec_manager = KernelSpecManager(kernel_dirs=[])  # what remains is ipykernel's own
+        return manager
 
     def output(
         self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int
@@ -48,7 +56,7 @@ class LimitedEngine(NBClientEngine):  # type: ignore[misc]
         unused = ("input_path", "timeout", "startup_timeout", "stdout_file", "stderr_file")
         kept = {name: value for name, value in options.items() if name not in unused}
         times = {"timeout": execution_timeout, "startup_timeout": start_timeout}
-        with Path(log_file).open("a") as file:
+        with Path(log_file).open("a", encoding="utf-8") as file:
             return LimitedClient(nb_man, kernel_name=kernel_name, log=logger, **times, **kept).execute(stderr=file)
 
 

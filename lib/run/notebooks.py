@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import fcntl
 import logging
 import os
 import re
@@ -14,10 +12,12 @@ from typing import Any
 
 import nbformat
 import papermill
+from filelock import FileLock, Timeout
 
 from lib.lessons.files import ROOT, find_notebooks
 from lib.lessons.parameters import NotebookParameters
 from lib.run import engine
+from lib.run.values import declared_in, fitting, plain
 from lib.settings import SettingsError
 
 log = logging.getLogger(__name__)
@@ -38,11 +38,11 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
         SettingsError: another run or batch is at work there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            raise SettingsError(f"name = {folder.name!r}: another run or batch is at work in this folder") from error
+    try:
+        lock = FileLock(folder / ".lock").acquire(blocking=wait)
+    except Timeout as error:
+        raise SettingsError(f"name = {folder.name!r}: another run or batch is at work in this folder") from error
+    with lock:
         yield
 
 
@@ -59,13 +59,21 @@ def parameters_of(notebook: Path) -> dict[str, Any]:
     """The parameters that a notebook declares, with their default values.
 
     Raises:
-        SettingsError: it is no notebook, or does not declare ``run_dir``, without which it would write anywhere.
+        SettingsError: it is no notebook, its cell tagged ``parameters`` holds more than plain values, or it does not
+            declare ``run_dir``, without which it would write anywhere.
     """
     try:
-        declared = papermill.inspect_notebook(str(notebook))
-        found = {name: ast.literal_eval(entry["default"]) for name, entry in declared.items()}
+        cells = nbformat.read(notebook, as_version=4).cells
+        tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+        kinds = [cell.cell_type for cell in tagged]
     except Exception as error:  # a damaged file can fail anywhere inside the reader
         raise SettingsError(f"notebook = {notebook}: its parameters cannot be read ({error!r})") from error
+    if kinds not in ([], ["code"]):  # papermill sets the values behind the first one; a second would undo that
+        raise SettingsError(f"notebook = {notebook}: must have one cell of code that is tagged 'parameters'")
+    try:
+        found = declared_in("".join(cell.source for cell in tagged))
+    except SettingsError as error:
+        raise SettingsError(f"notebook = {notebook}: {error}") from error
     if "run_dir" not in found:
         raise SettingsError(f"notebook = {notebook}: must declare run_dir in a cell that is tagged 'parameters'")
     return found
@@ -84,6 +92,7 @@ def check_parameters(declared: Mapping[str, Mapping[str, Any]], given: Mapping[s
     Raises:
         SettingsError: names each bad parameter, its value and what is permitted.
     """
+    given = {name: plain(name, value) for name, value in given.items()}
     permitted = {name for parameters in declared.values() for name in parameters} - {"run_dir"}
     for name, value in given.items():
         if name not in permitted:
@@ -91,14 +100,11 @@ def check_parameters(declared: Mapping[str, Mapping[str, Any]], given: Mapping[s
                 f"unknown parameter {name!r} (value {value!r}); permitted in "
                 f"{', '.join(declared)}: {', '.join(sorted(permitted))}"
             )
-    floats = {name for parameters in declared.values() for name, value in parameters.items() if type(value) is float}
-    given = {name: float(value) if name in floats and type(value) is int else value for name, value in given.items()}
+    known = dict(NotebookParameters())
     for parameters in declared.values():
-        values = {name: given.get(name, default) for name, default in parameters.items()}
-        for name, default in parameters.items():
-            if name not in NotebookParameters.model_fields and type(values[name]) is not type(default):
-                raise SettingsError(f"{name} = {values[name]!r}: must be of type {type(default).__name__}")
-        NotebookParameters(**{name: values[name] for name in values if name in NotebookParameters.model_fields})
+        own = {name: known.get(name, default) for name, default in parameters.items()}
+        given |= {name: fitting(name, given[name], own[name]) for name in own if name in given}
+        NotebookParameters(**{name: given.get(name, parameters[name]) for name in own if name in known})
     return given
 
 
@@ -122,11 +128,15 @@ def execute(notebook: Path, folder: Path, given: dict[str, Any], **options: Any)
     folder.mkdir(parents=True, exist_ok=True)
     output, partial = folder / notebook.name, folder / f"{notebook.stem}.failed.ipynb"
     os.environ["MPLBACKEND"] = "agg"  # figures reach the page through lib.lessons.figures.show alone
-    settings = {"cwd": str(notebook.parent), "execution_timeout": CELL_TIMEOUT, "kernel_name": "python3"}
+    os.environ["PYTHONIOENCODING"] = "utf-8"  # what a kernel complains of goes into the log
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of parameters that it cannot read itself
+    settings = {"cwd": str(notebook.parent), "execution_timeout": CELL_TIMEOUT}
+    settings |= {"kernel_name": "python3", "language": "python"}
     settings |= {"engine_name": engine.NAME, "log_file": str(folder / "run.log")}
     settings |= {"extra_arguments": ["--IPKernelApp.log_level=40"]} | options  # errors only
+    paths = [str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, partial)]  # papermill fills in {}
     try:
-        papermill.execute_notebook(str(notebook), str(partial), parameters=values, log_output=False, **settings)
+        papermill.execute_notebook(*paths, parameters=values, log_output=False, **settings)
     except Exception as error:
         log.exception("%s failed", notebook.stem)
         raise NotebookFailedError(f"{notebook.stem} failed, see {partial}: {error}") from error
@@ -141,11 +151,13 @@ def check_name(name: str) -> None:
     """Refuse a name of a run that could lead out of its folder.
 
     Raises:
-        SettingsError: it holds other characters than letters, digits, ``.``, ``_`` and ``-``, or begins with a dot.
+        SettingsError: it holds other characters than letters, digits, ``.``, ``_`` and ``-``, or begins or ends with a
+            dot, which Windows leaves out.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", name):
+    if not re.fullmatch(r"[A-Za-z0-9_-](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?", name):
         raise SettingsError(
-            f"name = {name!r}: must consist of at most 100 letters, digits, '.', '_' and '-', not starting with '.'"
+            f"name = {name!r}: must consist of at most 100 letters, digits, '.', '_' and '-', "
+            "not starting or ending with '.'"
         )
 
 

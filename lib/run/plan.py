@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import nbformat
 
-from lib.lessons.files import ROOT, find_notebooks, parse_yaml, read_yaml
+from lib.lessons.files import ROOT, Range, find_notebooks, parse_yaml, read_yaml
 from lib.run.notebooks import check_parameters, in_running_order, parameters_of
+from lib.run.values import plain
 from lib.settings import SettingsError
 
 MAX_RUNS = 100_000
@@ -43,21 +44,32 @@ def parse_values(name: str, text: str) -> list[Any]:
     """The values of one parameter on the command line: ``3``, ``0,1,2``, or a range with both ends, ``0..9``.
 
     Raises:
-        SettingsError: the text is empty, or a range runs backwards or is too long.
+        SettingsError: the text is empty or cannot be read, or a range runs backwards or is too long.
     """
-    values: list[Any] = []
-    for part in text.split(","):
-        ends = re.fullmatch(r"\s*(\d{1,15})\.\.(\d{1,15})\s*", part)
-        if ends:
-            first, last = int(ends[1]), int(ends[2])
-            if not 0 <= last - first < MAX_RUNS:
-                raise SettingsError(f"{name} = {part.strip()}: must rise, by less than {MAX_RUNS:,} steps")
-            values += range(first, last + 1)
-            continue
-        values.append(parse_yaml(part, f"{name} = {part!r}"))
-        if values[-1] is None:
-            raise SettingsError(f"{name} = {text!r}: must be a value, values with commas between, or a range as 0..9")
-    return values
+    text = text.strip()
+    if not text or text.endswith(","):
+        raise SettingsError(
+            f"{name} = {text!r}: must be a value, values with commas between, or a range as 0..9; "
+            "an empty text is written \"''\", nothing is written null"
+        )
+    return spread(name, parse_yaml(f"[{text}\n]", f"{name} = {text!r}"))
+
+
+def spread(name: str, values: Sequence[Any]) -> list[Any]:
+    """Values of one parameter, all checked, with each range in place of itself.
+
+    Raises:
+        SettingsError: a range runs backwards or is too long, or a value is not plain.
+    """
+    found: list[Any] = []
+    for value in values:
+        if isinstance(value, Range):
+            if not 0 <= value.last - value.first < MAX_RUNS:
+                raise SettingsError(f"{name} = {value}: must rise, by less than {MAX_RUNS:,} steps")
+            found += range(value.first, value.last + 1)
+        else:
+            found.append(plain(name, value))
+    return found
 
 
 def read_plan(path: Path) -> tuple[Parameters, list[Parameters]]:
@@ -74,8 +86,8 @@ def read_plan(path: Path) -> tuple[Parameters, list[Parameters]]:
         raise SettingsError(f"grid = {grid!r}: must be a mapping from parameters to values")
     if not isinstance(runs, list) or not runs or not all(isinstance(run, dict) for run in runs):
         raise SettingsError(f"runs = {runs!r}: must be a list of mappings from parameters to values, at least one")
-    texts = {name: values for name, values in grid.items() if isinstance(values, str) and ".." in values}
-    return grid | {name: parse_values(name, text) for name, text in texts.items()}, runs
+    columns = {name: values if isinstance(values, list) else [values] for name, values in grid.items()}
+    return {name: spread(str(name), values) for name, values in columns.items()}, runs
 
 
 def expand(grid: Parameters, runs: Sequence[Parameters] = ()) -> list[Parameters]:
@@ -107,7 +119,7 @@ def fingerprint_of_library() -> str:
     for path in sorted((ROOT / "lib").rglob("*")):
         inside = path.relative_to(ROOT / "lib")
         if path.is_file() and "__pycache__" not in inside.parts and inside.parts[0] != "run":
-            digest.update(str(inside).encode() + b"\0" + path.read_bytes())
+            digest.update(inside.as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -75,7 +75,7 @@ def publish(name: str) -> None:
         write_atomically(target, (folder / target.parent.name / target.name).read_bytes())
     for target in {*FIGURES.iterdir(), *METRICS.iterdir()} - kept:
         target.unlink()
-    write_atomically(README, with_results(README.read_text()).encode())
+    write_atomically(README, with_results(README.read_text(encoding="utf-8")).encode())
 
 
 def sources(notebook: NotebookNode) -> list[str]:

@@ -98,7 +98,8 @@ def chapter(notebook: Path) -> Chapter:
 
 def single_page(notebook: Path, target: Path) -> Path:
     """One executed notebook as a page of its own, in one file: style and figures inside, fonts those of the reader."""
-    style = "\n".join(line for line in (PAGES / "style.css").read_text().splitlines() if "@font-face" not in line)
+    lines = (PAGES / "style.css").read_text(encoding="utf-8").splitlines()
+    style = "\n".join(line for line in lines if "@font-face" not in line)
     part = chapter(notebook)
     page = TEMPLATES.get_template("single.html.j2").render(title=part.title, body=part.body, style=style)
     write_atomically(target, page.encode())
@@ -123,7 +124,7 @@ def make_scrollable(soup: BeautifulSoup) -> BeautifulSoup:
 
 def front(chapters: Sequence[Chapter]) -> str:
     """The first page: headline figure, results, contents."""
-    alt = (FIGURES / "graph_1.txt").read_text().strip()
+    alt = (FIGURES / "graph_1.txt").read_text(encoding="utf-8").strip()
     page = TEMPLATES.get_template("front.html.j2")
     text = page.render(chapters=chapters, picture="figures/graph_1.svg", alt=alt, results=to_html(results_table()))
     return str(make_scrollable(BeautifulSoup(text, "html.parser")))
@@ -131,15 +132,26 @@ def front(chapters: Sequence[Chapter]) -> str:
 
 @contextmanager
 def replaced(folder: Path) -> Iterator[Path]:
-    """An empty folder to write into, which takes the place of ``folder`` once all is written, and not before."""
+    """An empty folder to write into, which takes the place of ``folder`` once all is written, and not before.
+
+    Raises:
+        OSError: ``folder`` cannot be replaced, and is as it was. On Windows it cannot while a program has it open.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as place:
-        fresh = Path(place) / folder.name
+    prefix = f".{folder.name}."
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix, ignore_cleanup_errors=True) as place:
+        fresh, old = Path(place, folder.name), Path(place, "old")
         fresh.mkdir()
         yield fresh
-        if folder.exists():
-            os.replace(folder, Path(place) / "old")
-        os.replace(fresh, folder)
+        try:
+            if folder.exists():
+                os.replace(folder, old)
+            os.replace(fresh, folder)
+        except OSError as error:
+            raise OSError(f"folder = {folder}: cannot be replaced, close what has it open ({error})") from error
+        finally:
+            if old.exists() and not folder.exists():
+                os.replace(old, folder)
 
 
 def copy_assets(folder: Path) -> None:
@@ -165,7 +177,8 @@ def site(folder: Path = BUILD / "site") -> Path:
         copy_assets(fresh)
 
         def write(name: str, **content: Any) -> None:
-            (fresh / f"{name}.html").write_text(page.render(name=name, chapters=chapters, **content))
+            text = page.render(name=name, chapters=chapters, **content)
+            (fresh / f"{name}.html").write_text(text, encoding="utf-8")
 
         write("index", title="One sample at a time: an LSTM that keeps time", body=front(chapters), after=chapters[0])
         for before, this, after in zip([None, *chapters], chapters, [*chapters[1:], None], strict=False):

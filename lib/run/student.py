@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -13,8 +14,8 @@ from nbformat import NotebookNode
 from lib.lessons.files import NOTEBOOKS, ROOT, find_notebooks
 from lib.run.render import BUILD, PAGES, replaced
 
-KEPT = ("pyproject.toml", "environment.yml", ".gitignore")
-OWN = {"student.md": "README.md", "student.mk": "Makefile"}  # what a student needs of them
+KEPT = ("pyproject.toml", "constraints.txt", "environment.yml", ".gitignore")
+TARGETS = ("help", "env", "run", "lab", "clean")  # of the Makefile; its test is the students' own
 TESTED = ("signals", "loader", "model", "training", "evaluation", "instruments")
 TESTS = ("conftest", *(f"test_{name}" for name in TESTED))
 
@@ -29,6 +30,15 @@ def without_solutions(notebook: NotebookNode) -> NotebookNode:
     return copy
 
 
+def student_makefile() -> str:
+    """The Makefile with the targets that work in the copy."""
+    parts = (ROOT / "Makefile").read_text(encoding="utf-8").split("\n\n")
+    dropped = re.compile(rf"(?!{'|'.join(TARGETS)})[a-z]+: |\.PHONY")
+    own = (PAGES / "student.mk").read_text(encoding="utf-8").strip()
+    kept = [part.strip() for part in parts if not dropped.match(part)]
+    return "\n\n".join([f".PHONY: {' '.join(TARGETS)} test", *kept, own]) + "\n"
+
+
 def student_copy(folder: Path = BUILD / "student") -> Path:
     """Write the students' copy into ``folder``, and a zip archive of it beside; each appears only when it is whole.
 
@@ -39,7 +49,8 @@ def student_copy(folder: Path = BUILD / "student") -> Path:
         shutil.copytree(ROOT / "lib", fresh / "lib", ignore=shutil.ignore_patterns("__pycache__", ".*"))
         shutil.copytree(NOTEBOOKS / "metrics", fresh / "notebooks" / "metrics")
         (fresh / "tests").mkdir()
-        sources = {ROOT / name: name for name in KEPT} | {PAGES / source: name for source, name in OWN.items()}
+        (fresh / "Makefile").write_text(student_makefile(), encoding="utf-8", newline="\n")
+        sources = {ROOT / name: name for name in KEPT} | {PAGES / "student.md": "README.md"}
         sources |= {ROOT / "tests" / f"{name}.py": f"tests/{name}.py" for name in TESTS}
         sources |= {path: f"notebooks/{path.name}" for path in NOTEBOOKS.iterdir() if path.suffix in (".yml", ".toml")}
         for source, name in sources.items():

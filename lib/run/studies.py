@@ -11,18 +11,17 @@ import numpy as np
 from lib.checkpoint import REFERENCE, REFERENCE_CHECKPOINT, load_checkpoint, save_checkpoint
 from lib.evaluation import metrics_by_frequency, mse_by_noise_seed, write_metrics
 from lib.lessons.parameters import NotebookParameters
+from lib.lessons.policies import POLICIES, train_policy
 from lib.loader import FrequencyDataset
 from lib.model import ModelConfig, roll_out
-from lib.recipe import TrainingConfig
 from lib.run.notebooks import RUNS
-from lib.settings import SettingsError
+from lib.settings import SettingsError, TrainingConfig
 from lib.signals import SignalSpec
 from lib.training import train
 
 log = logging.getLogger(__name__)
 
 TRAIN_SEED, TEST_SEED, UNSEEN_SEEDS = 1, 2, NotebookParameters().unseen
-STEPS = {"reset_every_sample": 1, "detach_every_step": 1, "detach_every_k": 200}
 Variant = tuple[TrainingConfig, ModelConfig]
 
 
@@ -43,9 +42,9 @@ STUDIES: dict[str, dict[str, Variant]] = {
     ),
     "policies": _variants(
         {
-            "reset every sample": {"policy": "reset_every_sample", "max_updates": 50_000},
-            "carry, detach every step": {"policy": "detach_every_step", "max_updates": 50_000},
-            "carry, detach every 200": {"policy": "detach_every_k", "max_updates": 42_000},
+            "reset every sample": {"max_updates": 50_000},
+            "carry, detach every step": {"max_updates": 50_000},
+            "carry, detach every 200": {"max_updates": 42_000},
         },
         {},
     ),
@@ -76,31 +75,32 @@ REFERENCE_TRAINING = TrainingConfig(
 REFERENCE_SHAPE = ModelConfig(hidden_size=64, head_size=64)
 
 
-def measure(training: TrainingConfig, shape: ModelConfig, checkpoint_name: str) -> dict[str, Any]:
-    """Train one variant (going on where a killed call stopped) and measure it."""
+def measure(variant: str, training: TrainingConfig, shape: ModelConfig, checkpoint_name: str) -> dict[str, Any]:
+    """Train one variant (going on where a killed call stopped) and measure it; one of `POLICIES` by its name."""
     spec = SignalSpec()
     data = FrequencyDataset(spec, TRAIN_SEED)
-    result = train(data, training, shape, RUNS / "studies" / f"{checkpoint_name}.pt", progress_bar=False)
-    memoryless = training.policy == "reset_every_sample"
+    checkpoint = RUNS / "studies" / f"{checkpoint_name}.pt"
+    if variant in POLICIES:
+        result = train_policy(variant, data, training, shape, checkpoint, progress_bar=False)
+    else:
+        result = train(data, training, shape, checkpoint, progress_bar=False)
 
     def scores(noise_seed: int) -> dict[str, Any]:
         inputs = FrequencyDataset(spec, noise_seed).inputs
-        prediction = roll_out(result.model, inputs, steps=spec.n_samples, reset_every_sample=memoryless)
+        prediction = roll_out(result.model, inputs, steps=spec.n_samples, reset_every_sample=result.memoryless)
         return metrics_by_frequency(prediction[..., 0].double().numpy(), spec.targets, spec)
 
     measured: dict[str, Any] = {
         "training": training.model_dump(mode="json", exclude_defaults=True),
         "model": shape.model_dump(mode="json", exclude_defaults=True),
-        "updates": result.progress.update,
-        "samples": int(sum(result.history["horizon"]))
-        if training.policy == "growing_horizon"
-        else STEPS[training.policy] * result.progress.update,
+        "updates": result.updates,
+        "samples": int(sum(result.history["horizon"])),
         "grown_to": result.history["horizon"][-training.anneal_updates - training.settle_updates - 1],
-        "validation_mse": result.progress.best_mse,
+        "validation_mse": result.best_mse,
         "train": scores(TRAIN_SEED),
         "test": scores(TEST_SEED),
     }
-    if not memoryless:
+    if not result.memoryless:
         measured["unseen_mse"] = mse_by_noise_seed(result.model, spec, UNSEEN_SEEDS)
     return measured
 
@@ -117,7 +117,7 @@ def run_studies(names: Sequence[str] = ()) -> None:
     for name in names or STUDIES:
         results = {}
         for variant, (training, shape) in STUDIES[name].items():
-            results[variant] = measure(training, shape, f"{name}-{variant}")
+            results[variant] = measure(variant, training, shape, f"{name}-{variant}")
             log.info("%s, %s: test MSE %.2e", name, variant, results[variant]["test"]["overall"]["mse"])
         write_metrics(
             REFERENCE / f"{name}.json",
@@ -128,7 +128,7 @@ def run_studies(names: Sequence[str] = ()) -> None:
 
 def train_reference() -> None:
     """Train the reference checkpoint, keep its best weights alone, and write its measures beside it."""
-    results = measure(REFERENCE_TRAINING, REFERENCE_SHAPE, "reference")
+    results = measure("reference", REFERENCE_TRAINING, REFERENCE_SHAPE, "reference")
     content = load_checkpoint(RUNS / "studies" / "reference.pt")
     kept = ("signal", "train_noise_seed", "model", "training", "weights")
     save_checkpoint(REFERENCE_CHECKPOINT, {name: content[name] for name in kept})

@@ -64,7 +64,7 @@ def table_of(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def table_of_seeds(checkpoint: Path | None, noise_seeds: Sequence[Any]) -> pd.DataFrame:
-    """The MSE of one network on many noise seeds, which run side by side as lanes; no notebook is needed for that.
+    """The MSE of one network on many noise seeds, each once, side by side as lanes; no notebook is needed for that.
 
     Raises:
         SettingsError: a noise seed is not a whole number from 0 up.
@@ -72,6 +72,7 @@ def table_of_seeds(checkpoint: Path | None, noise_seeds: Sequence[Any]) -> pd.Da
     for seed in noise_seeds:
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise SettingsError(f"noise_seeds = {seed!r}: must be whole numbers from 0 up to {2**32 - 1}")
+    noise_seeds = list(dict.fromkeys(noise_seeds))
     torch.set_num_threads(1)
     content = load_checkpoint(checkpoint or REFERENCE_CHECKPOINT)
     model, spec = load_model(checkpoint), SignalSpec(**content["signal"])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lib.lessons.figures import BLUE, GREY, ORANGE, RED, Picture, label, legend_above, panels
-from lib.progress import TrainingRun
+from lib.recipe import TrainingRun
 from lib.signals import Array, SignalSpec
 
 

@@ -1,0 +1,59 @@
+"""Three common policies of carrying, cutting and resetting, which fail at this task. Used by notebook 03."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from lib.loader import FrequencyDataset, StatefulDataLoader
+from lib.model import ModelConfig
+from lib.recipe import Stage, TrainingRun, cosine, rate_at, update
+from lib.settings import TrainingConfig
+from lib.training import train
+
+POLICIES = {  # samples that the gradient crosses, and whether the state is reset before every sample
+    "reset every sample": (1, True),
+    "carry, detach every step": (1, False),
+    "carry, detach every 200": (200, False),
+}
+
+
+def detach_every(steps: int) -> Stage:
+    """A stage for `train`: pass after pass over the recording, cut into batches of ``steps`` samples.
+
+    The state is carried from batch to batch, and the gradient ends where a batch begins. The learning rate is
+    constant, and falls along a cosine over the last ``anneal_updates`` of ``max_updates``.
+    """
+
+    def stage(run: TrainingRun) -> Iterator[float]:
+        config = run.config
+        loader = StatefulDataLoader(run.dataset, steps=min(steps, run.dataset.spec.n_samples))
+        while run.updates < config.max_updates:
+            for batch in islice(loader, run.updates % len(loader), None):
+                annealed = max(0, run.updates + config.anneal_updates - config.max_updates)
+                yield update(run, batch, rate_at(config, steps) * cosine(config, annealed / config.anneal_updates))
+                if run.updates == config.max_updates:
+                    break
+
+    stage.__name__ = f"detach_every_{steps}"
+    return stage
+
+
+def train_policy(
+    policy: str,
+    dataset: FrequencyDataset,
+    config: TrainingConfig,
+    model_config: ModelConfig | None = None,
+    checkpoint: Path | str | None = None,
+    progress_bar: bool = True,
+) -> TrainingRun:
+    """Train with one of `POLICIES` in place of the recipe: the same update, learning rate and validation.
+
+    Raises:
+        ValueError: there is no such policy.
+    """
+    if policy not in POLICIES:
+        raise ValueError(f"policy = {policy!r}: must be one of {', '.join(POLICIES)}")
+    steps, memoryless = POLICIES[policy]
+    return train(dataset, config, model_config, checkpoint, progress_bar, (detach_every(steps),), memoryless)
