@@ -1,5 +1,6 @@
 """The widgets as a student meets them: real JupyterLab in a real browser, by mouse and by keyboard."""
 
+import functools
 import os
 import re
 import secrets
@@ -14,22 +15,108 @@ import nbformat
 import numpy as np
 import pytest
 
-from lib import FrequencyDataset, SignalSpec, load_model, roll_out
+from lib import FrequencyDataset, SignalSpec, StatefulLSTMExtractor, load_model, roll_out
+from lib.lessons.drawing import stepper_html
+from lib.lessons.figures import Picture, panels
+from lib.lessons.files import NOTEBOOKS
 from lib.lessons.live import live_stepper
+from lib.lessons.stepper import Stepper
+from lib.lessons.widgets import WITHOUT_KERNEL, film, picture_html
 from lib.run.booklet import find_browser
-from lib.run.notebooks import NOTEBOOKS
+from lib.run.render import single_page
 
 BROWSER = find_browser()
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs chromium")
 SHOTS = os.environ.get("SCREENSHOTS")  # a folder to leave pictures in
 WATCH = bool(os.environ.get("WATCH"))  # a visible browser, slowed down
 MINUTES = 60_000  # milliseconds
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+WRITES = {  # what cells of the course write: a notebook of each kind, to be run in both themes
+    "begin": """from lib.lessons.parameters import begin_notebook
+begin_notebook()""",
+    "explorer": """from ipywidgets import Dropdown, FloatSlider, IntText
+from lib.lessons.figures import Picture, panels
+from lib.lessons.widgets import Explorer, StepperShell
+controls = {"width": FloatSlider(1.0, description="width"), "menu": Dropdown(options=["a", "b"], description="menu")}
+Explorer(lambda **values: Picture(panels()[0], f"A figure of {values}."), controls)""",
+    "error in a callback": """def refuse(count):
+    raise ValueError(f"count = {count}: must be at least 1")
+Explorer(refuse, {"count": IntText(0, description="count")})""",
+    "stepper": """from lib import FrequencyDataset, SignalSpec, StatefulLSTMExtractor
+from lib.lessons.stepper import Stepper
+shell = StepperShell({"untrained": Stepper(StatefulLSTMExtractor(hidden_size=6), FrequencyDataset(SignalSpec(), 1))})
+shell.buttons["Run 50"].click()
+shell""",
+    "printed": """import sys
+from tqdm.auto import tqdm
+from lib.lessons.exercises import check
+check("1.1", 3, lambda answer: answer == 4, "look at section 1")
+print("a warning", file=sys.stderr)
+for _ in tqdm(range(3), desc="training"):
+    pass""",
+    "table": """from IPython.display import Markdown
+Markdown("| `a` | [link](x.ipynb) |\\n| --- | ---: |\\n| 1 | **2** |\\n| 3 | 4 |")""",
+    "error": """raise ValueError(f"level = {3}: must be at most 2")""",
+}
+CONTRAST = """outputs => {
+  const pen = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  const rgba = colour => {
+    pen.clearRect(0, 0, 1, 1);
+    pen.fillStyle = colour;
+    pen.fillRect(0, 0, 1, 1);
+    return [...pen.getImageData(0, 0, 1, 1).data];
+  };
+  const over = (ink, paper) => [0, 1, 2].map(k => ink[k] * ink[3] / 255 + paper[k] * (1 - ink[3] / 255));
+  const ground = e => {
+    const own = rgba(getComputedStyle(e).backgroundColor);
+    return own[3] === 255 || !e.parentElement ? own.slice(0, 3) : over(own, ground(e.parentElement));
+  };
+  const parts = c => c.map(v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  const light = c => parts(c).reduce((sum, v, k) => sum + [0.2126, 0.7152, 0.0722][k] * v, 0.05);
+  const found = [];
+  for (const output of outputs) {
+    const texts = document.createTreeWalker(output, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+      const e = texts.currentNode.parentElement, text = texts.currentNode.textContent.trim();
+      if (!text || !e.checkVisibility() || ["SCRIPT", "STYLE"].includes(e.tagName)) continue;
+      const style = getComputedStyle(e), paper = ground(e);
+      const ink = over(rgba(e instanceof SVGElement ? style.fill : style.color), paper);
+      const [low, high] = [light(ink), light(paper)].sort((a, b) => a - b);
+      found.push([high / low, text]);
+    }
+  }
+  return found;
+}"""  # axe finds hardly any text inside JupyterLab's notebook
+
+
+@functools.cache
+def cloned():
+    """A notebook as it is committed, with all that needs a script or a kernel; this machine has never trusted it."""
+    walk = Stepper(StatefulLSTMExtractor(hidden_size=6), FrequencyDataset(SignalSpec(), 1))
+    frames = [stepper_html(walk)]
+    for _ in range(8):
+        walk.step(30)
+        frames.append(stepper_html(walk))
+    pictures = [picture_html(Picture(panels()[0], f"Figure {k}.")) for k in range(3)]
+    pages = [live_stepper(load_model(), FrequencyDataset(SignalSpec(), 2)).data, film(frames, "walk", start=7).data]
+    pages += [film(pictures, "pictures", "trial", names=["one", "two", "three"]).data, WITHOUT_KERNEL]
+    cells = [nbformat.v4.new_markdown_cell("# A clone")]
+    for count, page in enumerate(pages, start=1):
+        output = nbformat.v4.new_output("execute_result", {"text/html": page}, execution_count=count)
+        cells.append(nbformat.v4.new_code_cell("pass", outputs=[output], execution_count=count))
+    return nbformat.v4.new_notebook(cells=cells, metadata=KERNEL)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """JupyterLab on stripped copies of the notebooks."""
+    """JupyterLab on stripped copies of the notebooks, and on a fresh clone of one; dark if the browser is."""
     root = tmp_path_factory.mktemp("lab")
+    settings = root / ".settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "themes.jupyterlab-settings").write_text('{"adaptive-theme": true}')
+    nbformat.write(cloned(), root / "cloned.ipynb")
+    cells = [nbformat.v4.new_code_cell(source) for source in WRITES.values()]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), root / "writes.ipynb")
     for path in NOTEBOOKS.glob("*.ipynb"):
         notebook = nbformat.read(path, as_version=4)
         for cell in notebook.cells:
@@ -48,10 +135,12 @@ def server(tmp_path_factory):
         "ServerApp.root_dir": root,
         "LabApp.check_for_updates_class": "jupyterlab.handlers.announcements.NeverCheckForUpdate",
         "LabApp.extension_manager": "readonly",
+        "LabApp.user_settings_dir": root / ".settings",
     }
     call = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
     call += [f"--{name}={value}" for name, value in options.items()]
-    environment = os.environ | {"JUPYTER_CONFIG_DIR": str(root / ".config"), "OMP_NUM_THREADS": "1"}
+    own = {"JUPYTER_CONFIG_DIR": str(root / ".config"), "JUPYTER_DATA_DIR": str(root / ".data")}  # who is trusted, too
+    environment = os.environ | own | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     address = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 60
@@ -79,9 +168,9 @@ def browser():
         chromium.close()
 
 
-def run_all(browser, address, selector):
+def run_all(browser, address, selector, height=1000):
     """Open a notebook, run all its cells, and bring the first element that fits the selector into view."""
-    page = browser.new_page(viewport={"width": 1300, "height": 1000})
+    page = browser.new_page(viewport={"width": 1300, "height": height})
     dialog = page.locator("dialog.jp-Dialog")  # on a busy machine JupyterLab sometimes asks for the kernel
     page.add_locator_handler(dialog, lambda: dialog.locator(".jp-mod-accept").click())
     page.goto(address)
@@ -118,6 +207,13 @@ def shoot(page, name):
     if SHOTS:
         Path(SHOTS).mkdir(parents=True, exist_ok=True)
         page.screenshot(path=f"{SHOTS}/{name}.png")
+
+
+def pale(page, outputs=".jp-OutputArea-output"):
+    """Texts of the outputs whose contrast is below 4.5 : 1; there must be some text."""
+    found = page.locator(outputs).evaluate_all(CONTRAST)
+    assert len(found) > 10
+    return sorted((round(ratio, 1), text) for ratio, text in found if ratio < 4.5)
 
 
 def changed(page, action, read):
@@ -289,4 +385,89 @@ def test_film_steps_without_a_kernel(browser, tmp_path):
     assert shown.get_attribute("data-step") == "2"
     page.get_by_role("button", name="Back").click()
     assert re.match(r"2 / \d+", page.locator("output").inner_text())
+    page.close()
+
+
+def themes(page):
+    """Each of JupyterLab's themes in turn; it follows the browser."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function(
+            "theme => document.body.dataset.jpThemeName === theme", arg=f"JupyterLab {scheme.title()}"
+        )
+        page.wait_for_timeout(500)  # the style sheet comes a little later
+        yield scheme
+
+
+def test_a_notebook_shows_pictures_and_says_why_until_it_is_trusted(server, browser):
+    page = browser.new_page(viewport={"width": 1300, "height": 4000})
+    page.goto(server("cloned"))
+    page.get_by_text(re.sub("<.*?>", "", WITHOUT_KERNEL)).wait_for(timeout=MINUTES)
+    live, walk, pictures, _ = page.locator(".jp-OutputArea-output").all()
+    for output, images in ((live, 4), (walk, 4), (pictures, 1)):
+        assert "This is a still picture." in output.inner_text()
+        assert "Trust Notebook" in output.inner_text()
+        assert output.locator("img").count() == images
+        assert output.locator("img").evaluate_all("all => all.every(i => i.complete && i.naturalWidth > 0 && i.alt)")
+        assert not output.locator("button, input, select, canvas").count(), "controls would be dead"
+    assert "step 210" in walk.inner_text()
+    assert "step 180" not in walk.inner_text(), "one frame only"
+    for theme in themes(page):
+        assert not pale(page), theme
+        shoot(page, f"not-trusted-{theme}")
+
+    page.keyboard.press("Control+Shift+C")  # as the sentence says: the command palette
+    page.locator(".lm-CommandPalette-input").fill("Trust Notebook")
+    page.locator(".lm-CommandPalette-item", has_text="Trust Notebook").first.click()
+    page.locator("dialog.jp-Dialog .jp-mod-warn").click()
+    live.locator("canvas").wait_for(timeout=MINUTES)
+    assert not page.get_by_text("still picture").count()
+    assert live.locator("button").count() == 5
+    assert walk.locator("[data-frame]").count() == 9
+    assert walk.locator("[data-frame]:visible").get_attribute("data-frame") == "8 / 9"
+    assert pictures.locator("[data-frame]:visible").get_attribute("data-frame") == "one"
+    pictures.get_by_role("button", name="Forward").click()
+    assert pictures.locator("[data-frame]:visible").get_attribute("data-frame") == "two"
+    for theme in themes(page):
+        assert not pale(page), theme
+        shoot(page, f"trusted-{theme}")
+    page.close()
+
+
+def test_all_that_cells_and_widgets_write_can_be_read_in_both_themes(server, browser):
+    last = '[data-mime-type="application/vnd.jupyter.stderr"]:has-text("must be at most 2")'
+    page = run_all(browser, server("writes"), last, height=3000)
+    page.get_by_role("alert").get_by_text("count = 0: must be at least 1").wait_for()
+    for theme in themes(page):
+        assert not pale(page), theme
+        shoot(page, f"writes-{theme}")
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_page_shows_pictures_and_says_why_where_javascript_is_off(browser, tmp_path, scheme):
+    nbformat.write(cloned(), tmp_path / "cloned.ipynb")
+    address = single_page(tmp_path / "cloned.ipynb", tmp_path / "cloned.html").as_uri()
+    for script in (False, True):
+        context = browser.new_context(java_script_enabled=script, color_scheme=scheme)
+        page = context.new_page()
+        page.goto(address)
+        assert page.get_by_text("This is a still picture.").count() == 3 * (not script)
+        assert page.locator("button").count() == 9 * script
+        assert page.locator("[data-frame]").count() == (12 if script else 2)
+        assert page.locator("[data-frame]:visible").count() == 2
+        assert not pale(page, ".output_html")
+        shoot(page, f"page-{scheme}-{'script' if script else 'still'}")
+        context.close()
+
+
+def test_a_short_film_is_printed_whole_and_a_long_one_as_one_frame(browser, tmp_path):
+    nbformat.write(cloned(), tmp_path / "cloned.ipynb")
+    page = browser.new_page()
+    page.goto(single_page(tmp_path / "cloned.ipynb", tmp_path / "cloned.html").as_uri())
+    page.emulate_media(media="print")
+    shown = page.locator("[data-frame]:visible").evaluate_all("all => all.map(frame => frame.dataset.frame)")
+    assert shown == ["8 / 9", "one", "two", "three"]
+    assert page.locator("canvas").is_visible()
+    assert not page.locator("button:visible, input:visible, select:visible").count()
     page.close()

@@ -14,8 +14,8 @@ from playwright.sync_api import sync_playwright
 from pypdf import PdfReader
 
 from lib.lessons.contents import QUESTIONS, read_questions
+from lib.lessons.files import find_notebooks
 from lib.run.booklet import booklet, find_browser
-from lib.run.notebooks import find_notebooks
 from lib.run.publish import FIGURES
 from lib.run.render import site
 from lib.run.tables import summarize, write_table
@@ -71,6 +71,15 @@ def test_pages_are_whole_and_light(pages, soups, name):
     assert not soup.select("script[src], link[href^=http], img[src^=http], merror")
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_needs_a_script_is_one_picture_and_a_sentence_without(soups, name):
+    for output in soups[name].select(".output_html:has(script)"):
+        assert output.select_one("[data-hint]"), "publish notebooks that this version has executed"
+        assert len(output.select("[data-frame]")) < 2
+        assert output.select("img")
+        assert not output.select("button, input, select, canvas, svg")
+
+
 def test_every_question_can_be_reached_from_the_index(soups):
     links = [link.get_text() for link in soups["00_assignment"].select("main td a")]
     for questions in read_questions().values():
@@ -111,7 +120,8 @@ def test_pages_in_the_browser(pages, browser, name, size, scheme):
 
 
 @needs_browser
-def test_the_summary_of_a_batch(browser, tmp_path):
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_summary_of_a_batch(browser, tmp_path, scheme):
     rows = [
         {"folder": f"a={k}-key", "state": "finished", "seconds": 1.0, "error": "", "a": k, "x.mse": k / 7}
         for k in (1, 2)
@@ -119,7 +129,7 @@ def test_the_summary_of_a_batch(browser, tmp_path):
     rows += [{**rows[0], "folder": "a=3-key", "state": "failed", "error": "<b>it | broke</b>", "a": 3, "x.mse": None}]
     write_table(pd.DataFrame(rows), tmp_path / "runs")
     address = summarize(tmp_path, ["a"]).as_uri()
-    page = browser.new_page()
+    page = browser.new_page(color_scheme=scheme)
     requests = []
     page.on("request", lambda request: requests.append(request.url))
     page.goto(address)

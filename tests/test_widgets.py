@@ -1,14 +1,23 @@
+import base64
+import re
+from xml.etree import ElementTree
+
+import nbformat
 import numpy as np
 import pytest
 import torch
 from ipywidgets import IntSlider
 
-from lib import FrequencyDataset, SignalSpec, StatefulLSTMExtractor, roll_out
-from lib.lessons.drawing import stepper_html
+from lib import FrequencyDataset, SignalSpec, StatefulLSTMExtractor, load_model, roll_out
+from lib.lessons.drawing import stepper_html, still
 from lib.lessons.figures import Picture, panels
 from lib.lessons.instruments import REPLACEMENTS, intervene
+from lib.lessons.live import live_stepper
 from lib.lessons.stepper import POLICIES, Stepper
 from lib.lessons.widgets import RUN, Explorer, StepperShell, film
+from lib.run.publish import WIDGET, clean
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture
@@ -150,11 +159,72 @@ def test_interventions(model):
     assert target[60:] == pytest.approx(dataset.targets[2, 60:, 0].numpy())
 
 
-def test_a_film_shows_one_frame_at_a_time():
-    page = film(["<p>a</p>", "<p>b</p>", "<p>c</p>"], "x", start=1).data
-    assert page.count("<div data-frame") == 3
-    assert page.count(" hidden>") == 2
-    assert '<div data-frame="2 / 3"><p>b</p>' in page
-    assert "<output>2 / 3</output>" in page
-    assert "<output>a < b" not in film(["<p>a</p>"], "x", names=["a < b"]).data
+def outside_scripts(page):
+    """What a viewer keeps that drops scripts; a film's or stepper's content is in there."""
+    return re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+
+
+def test_a_film_is_one_frame_and_a_sentence_without_its_script():
+    page = film(["<p>a</p>", "<p>b</p>", "<p>c</script></p>"], "x", start=1).data
+    kept = outside_scripts(page)
+    assert re.findall(r"<p>\w</p>", kept) == ["<p>b</p>"]
+    assert kept.count("</script>") == 0, "the content must not end its script early"
+    assert "run this cell or trust this notebook" in kept
+    assert "frame 2 / 3" in kept
+    for dead in ("<button", "<input", "<svg", "<template", " hidden"):
+        assert dead not in kept
+    assert "<b>frame a < b" not in film(["<p>a</p>"], "x", names=["a < b"]).data
     assert "http" not in page
+
+
+def test_a_film_refuses_what_it_cannot_show():
+    frames = ["a", "b"]
+    for action, match in (
+        (lambda: film([], "x"), "start = 0: must be between"),
+        (lambda: film(frames, "x", start=2), "start = 2: must be between 0 and 1"),
+        (lambda: film(frames, "x", start=-1), "start = -1"),
+        (lambda: film(frames, "x", names=["a"]), r"names = \['a'\]: must be 2"),
+        (lambda: film(frames, 'x"]'), "must consist of letters"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            action()
+
+
+def test_a_still_has_every_drawing_as_an_image(stepper):
+    stepper.step(3)
+    drawn = stepper_html(stepper)
+    page = still(drawn)
+    alts = re.findall(r'<svg [^>]*aria-label="([^"]*)"', drawn)
+    images = re.findall(
+        r'<img alt="([^"]*)" width="(\d+)" height="(\d+)" src="data:image/svg\+xml;base64,([^"]*)">', page
+    )
+    assert [alt for alt, *_ in images] == alts
+    assert len(alts) == 4
+    assert "<svg" not in page
+    for _, width, height, data in images:
+        root = ElementTree.fromstring(base64.b64decode(data))
+        assert (root.tag, root.attrib["width"], root.attrib["height"]) == (f"{SVG}svg", width, height)
+        assert root.find(f"{SVG}rect").attrib["fill"] == "#fff", "it brings its own paper"
+
+
+def test_the_live_stepper_is_one_picture_and_a_sentence_without_its_script():
+    dataset = FrequencyDataset(SignalSpec(), 2)
+    kept = outside_scripts(live_stepper(load_model(), dataset).data)
+    assert "run this cell or trust this notebook" in kept
+    assert kept.count("<img ") == 4
+    assert 'data-step="250"' in kept
+    for dead in ("<button", "<select", "<canvas", "<svg"):
+        assert dead not in kept
+
+
+def test_a_shell_leaves_a_sentence_in_a_notebook_without_kernel(model, dataset):
+    shell = StepperShell({"one": Stepper(model, dataset, sequence_length=100)})
+    data = shell._repr_mimebundle_()
+    assert WIDGET in data
+    code = nbformat.v4.new_code_cell("shell", outputs=[nbformat.v4.new_output("execute_result", data)])
+    code.outputs.append(nbformat.v4.new_output("display_data", {WIDGET: {}, "text/plain": "0%|"}))  # a progress bar
+    code.outputs.append(nbformat.v4.new_output("stream", text="said"))
+    kept = clean(nbformat.v4.new_notebook(cells=[code])).cells[0].outputs
+    assert [output.output_type for output in kept] == ["execute_result", "stream"]
+    assert WIDGET not in kept[0].data
+    assert "run this cell" in kept[0].data["text/html"]

@@ -5,17 +5,20 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import pyplot as plt
 
 from lib.lessons.figures import BLUE, GREY, RED
+from lib.lessons.scripted import PAPER
 from lib.lessons.stepper import Stepper
 from lib.signals import Array
 
 WINDOW = 200  # samples shown
 STRIP = 60  # samples of the state shown
+SVG = re.compile(r'<svg [^>]*aria-label="([^"]*)" (width="\d+" height="\d+").*?</svg>')
 
 
 def stepper_html(stepper: Stepper, unit: int = 0) -> str:
@@ -37,7 +40,7 @@ def stepper_html(stepper: Stepper, unit: int = 0) -> str:
         "no output yet" if not now.step else f"MSE so far {now.mse:.1e}"
     )
     return (
-        '<figure style="margin:0;max-width:760px;font:14px sans-serif;color:#111;background:#fff;padding:8px">'
+        f'<figure style="{PAPER};max-width:760px">'
         f'<p aria-live="polite" data-message><b>{html.escape(now.message)}</b><br>'
         f'<span data-step="{now.step}" data-chain="{now.chain}" data-held="{now.held}" '
         f'data-mse="{now.mse:.6e}">{facts}</span></p>'
@@ -46,11 +49,22 @@ def stepper_html(stepper: Stepper, unit: int = 0) -> str:
     )
 
 
+def still(page: str) -> str:
+    """The same HTML with every inline SVG as an image: JupyterLab drops inline SVG from notebooks it does not trust."""
+
+    def image(found: re.Match[str]) -> str:
+        data = base64.b64encode(found[0].encode()).decode()
+        return f'<img alt="{found[1]}" {found[2]} src="data:image/svg+xml;base64,{data}">'
+
+    return SVG.sub(image, page)
+
+
 def _svg(width: int, height: int, title: str, alt: str, content: str) -> str:
     heading = f'<text x="4" y="13" font-size="12" font-weight="bold" fill="#111">{html.escape(title)}</text>'
     return (
-        f'<svg role="img" aria-label="{html.escape(alt)}" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" style="background:#fff;border:1px solid #ccc">{heading}{content}</svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{html.escape(alt)}" width="{width}" '
+        f'height="{height}" viewBox="0 0 {width} {height}" font-family="sans-serif">'
+        f'<rect width="{width}" height="{height}" fill="#fff" stroke="#ccc"/>{heading}{content}</svg>'
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from IPython import get_ipython
 from pydantic import Field
 
 from lib.checkpoint import REFERENCE_CHECKPOINT, load_checkpoint
@@ -102,6 +103,8 @@ def begin_notebook(**parameters: Any) -> NotebookParameters:
     Raises:
         SettingsError: names each bad parameter, its value and what is permitted.
     """
+    if (shell := get_ipython()) is not None:
+        shell.colors = "nocolor"  # the coloured words of a traceback are too pale on JupyterLab's red ground
     checked = NotebookParameters(**parameters)
     torch.set_num_threads(1)  # the lanes are too few to share out: a second thread makes every call slower
     if checked.run_dir:

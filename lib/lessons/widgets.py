@@ -13,12 +13,14 @@ import matplotlib as mpl
 from IPython.display import HTML
 from matplotlib import pyplot as plt
 
-from lib.lessons.drawing import stepper_html
+from lib.lessons.drawing import stepper_html, still
 from lib.lessons.figures import STYLE, Picture
+from lib.lessons.scripted import PAPER, scripted
 from lib.lessons.stepper import POLICIES, Stepper
 
 RUN = 50  # samples of the button "Run"
 PLAY = 5  # samples of one beat of "Play"
+WITHOUT_KERNEL = "<p>The controls need a running kernel: run this cell, after all cells above it.</p>"
 
 
 class Shell(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -36,6 +38,10 @@ class Shell(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         box = widgets.HBox(list(controls), layout=widgets.Layout(flex_flow="row wrap"))
         super().__init__([box, self.drawing])
 
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        """What the notebook keeps: the widget, and a sentence for those who open it without a kernel."""
+        return {**super()._repr_mimebundle_(**options), "text/html": WITHOUT_KERNEL}
+
     def show(self, draw: Callable[[], str]) -> None:
         """Draw, or show what went wrong: an exception in a callback would be lost otherwise."""
         try:
@@ -43,7 +49,7 @@ class Shell(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         except Exception as error:
             self.errors.append(error)
             text = html.escape(f"{type(error).__name__}: {error}")
-            self.drawing.value = f'<p role="alert" style="color:#A00000"><b>{text}</b></p>'
+            self.drawing.value = f'<p role="alert" style="{PAPER};color:#A00000"><b>{text}</b></p>'
 
     def check(self) -> None:
         """Raise the first exception that a control has caused, so that a cell, and with it the checks, fails."""
@@ -139,41 +145,55 @@ def picture_html(picture: Picture) -> str:
     return f'<img alt="{html.escape(" ".join(picture.alt.split()))}" src="data:image/png;base64,{data}">'
 
 
-FILM = """<figure style="margin:0;color:#111;background:#fff;padding:8px" data-film="{name}">
-<div>{buttons}<label> {label} <input type="range" min="0" max="{last}" value="{start}" aria-label="{label}"></label>
-<output>{now}</output></div>
-{frames}
-<script>(() => {{
-  const film = [...document.querySelectorAll('[data-film="{name}"]')].pop();
-  const frames = [...film.querySelectorAll("[data-frame]")];
-  const slider = film.querySelector("input"), now = film.querySelector("output");
-  const go = n => {{
-    slider.value = Math.max(0, Math.min(frames.length - 1, n));
-    frames.forEach((frame, k) => frame.hidden = k !== +slider.value);
-    now.textContent = frames[+slider.value].dataset.frame;
-  }};
-  slider.addEventListener("input", () => go(+slider.value));
-  film.querySelectorAll("button").forEach(b => b.addEventListener("click", () => go(+slider.value + +b.dataset.by)));
-}})()</script></figure>"""
+CONTROLS = """<div><button type="button" data-by="-1">Back</button> <button type="button" data-by="1">Forward</button>
+<label> {label} <input type="range" min="0" max="{last}" aria-label="{label}"></label> <output></output></div>"""
+SCRIPT = """const shown = root.querySelector("[data-frame]");
+const frames = data.frames.map((html, k) => {
+  const frame = k === data.start ? shown : document.createElement("div");
+  frame.dataset.frame = data.names[k];
+  if (html !== null) frame.innerHTML = html;
+  return frame;
+});
+shown.replaceWith(...frames);
+root.querySelector("[data-hint]").outerHTML = data.controls;
+const slider = root.querySelector("input"), now = root.querySelector("output");
+const go = n => {
+  slider.value = Math.max(0, Math.min(frames.length - 1, n));
+  frames.forEach((frame, k) => frame.hidden = k !== +slider.value);
+  now.textContent = data.names[+slider.value];
+};
+slider.addEventListener("input", () => go(+slider.value));
+root.querySelectorAll("button").forEach(b => b.addEventListener("click", () => go(+slider.value + +b.dataset.by)));
+go(data.start);"""
 
 
 def film(
     frames: Sequence[str], name: str, label: str = "frame", start: int = 0, names: Sequence[str] | None = None
 ) -> HTML:
-    """Frames of HTML that can be stepped through without a kernel and without a network.
+    """Frames of HTML that can be stepped through without a kernel and without a network; one of them without a script.
 
     Args:
         frames: HTML of each frame.
-        name: an identity within the page.
+        name: an identity within the page: letters, digits and ``-``.
         label: what the slider steps through.
         start: index of the frame to show first.
         names: what to call each frame; by default they are counted.
+
+    Raises:
+        ValueError: there is no frame to start with, or not a name for each frame, or the name has other characters.
     """
-    names = names or [f"{k} / {len(frames)}" for k in range(1, len(frames) + 1)]
-    shown = "".join(
-        f'<div data-frame="{html.escape(names[k])}"{"" if k == start else " hidden"}>{frame}</div>'
-        for k, frame in enumerate(frames)
-    )
-    buttons = '<button type="button" data-by="-1">Back</button> <button type="button" data-by="1">Forward</button>'
-    place = {"start": start, "now": html.escape(names[start]), "last": len(frames) - 1}
-    return HTML(FILM.format(name=name, buttons=buttons, label=label, frames=shown, **place))
+    if not 0 <= start < len(frames):
+        raise ValueError(f"start = {start}: must be between 0 and {len(frames) - 1}, one of the {len(frames)} frames")
+    names = list(names or [f"{k} / {len(frames)}" for k in range(1, len(frames) + 1)])
+    if len(names) != len(frames):
+        raise ValueError(f"names = {names}: must be {len(frames)}, one for each frame")
+    shown = still(frames[start])
+    content = {
+        "controls": CONTROLS.format(label=html.escape(label), last=len(frames) - 1),
+        "frames": [None if k == start and frame == shown else frame for k, frame in enumerate(frames)],
+        "names": names,
+        "start": start,
+    }
+    picture = f'<div data-frame="{html.escape(names[start])}">{shown}</div>'
+    aim = f"step through all {len(frames)} of them"
+    return scripted("film", name, picture, f"{label} {names[start]}", aim, content, SCRIPT)

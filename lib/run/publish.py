@@ -23,12 +23,12 @@ BEGIN, END = "<!-- results: made by `make publish` -->", "<!-- end of results --
 def clean(notebook: NotebookNode) -> NotebookNode:
     """Drop what differs between two equal runs (injected parameters, times, versions) and what needs a kernel.
 
-    Widgets are dead on a page: a progress bar says nothing there, and every other one has a film beside it.
+    Widgets are dead on a page. A `Shell` leaves a sentence that says so; a progress bar leaves nothing.
     """
     kept = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
     for count, cell in enumerate((cell for cell in kept if cell.cell_type == "code"), start=1):
         cell.execution_count = count
-        cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+        cell.outputs = [output for output in cell.outputs if _drop_widget(output)]
         for output in cell.outputs:
             if "execution_count" in output:
                 output.execution_count = count
@@ -38,6 +38,12 @@ def clean(notebook: NotebookNode) -> NotebookNode:
     metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     language = {"language_info": {"name": "python"}}
     return nbformat.v4.new_notebook(cells=kept, metadata=metadata | language)
+
+
+def _drop_widget(output: NotebookNode) -> bool:
+    """Take the widget out of an output; is there still something to read?"""
+    data = output.get("data", {})
+    return data.pop(WIDGET, None) is None or "text/html" in data
 
 
 def publish(name: str) -> None:
