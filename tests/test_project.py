@@ -133,6 +133,21 @@ def test_what_a_student_reads_stays_small():
     assert sum(modules.values()) <= 1100, modules
 
 
+def test_lesson_modules_name_the_notebooks_that_use_them():
+    everything = [path.stem[:2] for path in ALL]
+    sources = {path.stem[:2]: "\n".join(cell.source for cell in read(path).cells) for path in ALL}
+    for path in ROOT.glob("lib/lessons/**/[!_]*.py"):
+        told = path.read_text(encoding="utf-8").splitlines()[0].split(":")[0]
+        named = everything if "All notebooks" in told else re.findall(r"\d\d", told)
+        if " to " in told:
+            named = [f"{number:02}" for number in range(int(named[0]), int(named[1]) + 1)]
+        assert named, path.name
+        package, name = path.parent.name, path.stem
+        imported = rf"from lib\.lessons.*\b{package}\b.* import .*\b{name}\b|from lib\.[\w.]*\b{name} import"
+        direct = [number for number in everything if re.search(imported, sources[number])]
+        assert not direct or direct == named, f"{path.name} says {named}"
+
+
 def test_no_library_module_is_long():
     long = {
         path.name: n

@@ -1,4 +1,4 @@
-"""What the notebooks contain: their sections, the questions they answer, the requirements they meet."""
+"""Notebook 00: the sections of all notebooks, the questions they answer, the requirements they meet."""
 
 from __future__ import annotations
 

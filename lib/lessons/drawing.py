@@ -1,4 +1,4 @@
-"""The state stepper as a picture: HTML and SVG written by hand, because a step must answer at once."""
+"""Notebook 02: the state stepper as a picture, in HTML and SVG, because a step must answer at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exercises that check themselves: they say whether an answer is right, and never what it is."""
+"""All notebooks: exercises that check themselves. They say whether an answer is right, and never what it is."""
 
 from __future__ import annotations
 

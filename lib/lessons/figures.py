@@ -1,4 +1,4 @@
-"""One style for all figures: palette, labels with units, files, and a text that says what a figure shows."""
+"""All notebooks: one style for figures; palette, labels with units, files, and a text that says what is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the notebooks lie, and how YAML is read. Used by notebook 00 and by all that executes notebooks."""
+"""Notebook 00, and all that executes notebooks: where the notebooks lie, and how YAML is read."""
 
 from __future__ import annotations
 

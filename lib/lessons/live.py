@@ -1,4 +1,4 @@
-"""The state stepper without a kernel: the network's own weights and its step in JavaScript, as one piece of HTML."""
+"""Notebook 02: the state stepper without a kernel, the network's own weights and its step in JavaScript."""
 
 from __future__ import annotations
 

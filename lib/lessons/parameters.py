@@ -1,4 +1,4 @@
-"""What the notebooks' parameter cells may hold, and how a notebook begins."""
+"""All notebooks: what their parameters cells may hold, and how they begin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Three common policies of carrying, cutting and resetting, which fail at this task. Used by notebook 03."""
+"""Notebook 03: three common policies of carrying, cutting and resetting, which fail at this task."""
 
 from __future__ import annotations
 

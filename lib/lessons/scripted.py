@@ -1,4 +1,4 @@
-"""Figures that a script brings to life, and what the reader sees where scripts do not run."""
+"""Notebooks 01, 02, 04: figures that a script brings to life, and what is seen where scripts do not run."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""What people do to a model in mid-sequence, and what becomes of its state: a table whose every row is executed."""
+"""Notebook 02: what people do to a model in mid-sequence, and what becomes of its state; every row is executed."""
 
 from __future__ import annotations
 
 import copy
 import io
 import pickle
+import re
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -140,7 +141,7 @@ def execute(row: str, action: Callable[[Model, Tensor], object]) -> str:
         except Exception as error:
             right, seen = "| refused" in row, f"{type(error).__name__}: {error}"
     assert right, f"{row}: {seen}"
-    return f"{row} {seen.splitlines()[0].split('. ')[0]} |"
+    return f"{row} {re.split('[.] |: use ', seen.splitlines()[0])[0]} |"
 
 
 def executed_table() -> str:

@@ -1,4 +1,4 @@
-"""One sample at a time, by hand: a stateful walk through the network that a student drives."""
+"""Notebook 02: one sample at a time, by hand; a stateful walk through the network that a student drives."""
 
 from __future__ import annotations
 

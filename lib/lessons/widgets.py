@@ -1,4 +1,4 @@
-"""Widgets: thin shells over plain functions. A shell shows errors to the student, and keeps them for the checks."""
+"""Notebooks 01, 02, 04: widgets, thin shells over plain functions, which show errors and keep them for the checks."""
 
 from __future__ import annotations
 

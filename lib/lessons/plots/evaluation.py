@@ -1,4 +1,4 @@
-"""Figures of notebooks 4 and 5: how good, and on which noise."""
+"""Notebooks 04 and 05: figures of how good the network is, and on which noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figure of notebook 0: how notebooks, library and data belong together."""
+"""Notebook 00: the figure of how notebooks, library and data belong together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BOXES: dict[str, tuple[str, int, str]] = {
     "signals, loader": ("lib/", 0, "draws, mixes, keeps order"),
     "model": ("lib/", 1, "carry, reset, detach"),
     "recipe, training": ("lib/", 2, "the horizon grows"),
-    "evaluation, figures": ("lib/", 3, "one sample at a time"),
+    "evaluation": ("lib/", 3, "one sample at a time"),
     "01 signals": ("notebooks/", 0, "what S can tell"),
     "02 state": ("notebooks/", 1, "what the state does"),
     "03 training": ("notebooks/", 2, "how it learns"),
@@ -33,12 +33,12 @@ FLOWS = [
     ("S(t), selector", "model"),
     ("recipe, training", "checkpoint"),
     ("model", "recipe, training"),
-    ("checkpoint", "evaluation, figures"),
-    ("evaluation, figures", "metrics, figures"),
+    ("checkpoint", "evaluation"),
+    ("evaluation", "metrics, figures"),
     ("signals, loader", "01 signals"),
     ("model", "02 state"),
     ("recipe, training", "03 training"),
-    ("evaluation, figures", "04, 05 evaluation"),
+    ("evaluation", "04, 05 evaluation"),
 ]
 
 

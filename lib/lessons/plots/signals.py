@@ -1,4 +1,4 @@
-"""Figures of notebook 1: the signals."""
+"""Notebook 01: figures of the signals."""
 
 from __future__ import annotations
 

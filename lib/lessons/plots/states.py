@@ -1,4 +1,4 @@
-"""Figures of notebook 2: order, gates, states and gradients."""
+"""Notebooks 02 and 03: figures of order, gates, states and gradients."""
 
 from __future__ import annotations
 

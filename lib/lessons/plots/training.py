@@ -1,4 +1,4 @@
-"""Figures of notebook 3: training."""
+"""Notebooks 03 and 05: figures of training."""
 
 from __future__ import annotations
 
