@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from distributed import Client
 
 from lib import SettingsError
 from lib.lessons import files
-from lib.run import batch, notebooks, plan
+from lib.run import batch, notebooks, plan, worker
 from lib.run.cli import main
 from lib.run.tables import table_of_seeds
 
@@ -171,6 +172,131 @@ def test_a_killed_worker_costs_nothing(bench):
     assert list(bench.table()["state"]) == ["finished"] * 4
 
 
+IMPATIENT = os.environ | {"DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "1ms"}
+KILL = "import psutil\n    psutil.Process().parent().kill()\n    time.sleep(60)"  # as a crash, or too little memory
+HURRY = {"cwd": files.ROOT, "capture_output": True, "text": True, "timeout": 300}
+
+
+def by_name(said: str, state: str) -> list[int]:
+    """The runs that the progress bar has called so."""
+    return sorted(int(seed) for seed in re.findall(rf"{state}: weight_seed=(\d+)", said))
+
+
+@pytest.mark.parametrize("workers", ["2", "1"])
+def test_a_run_that_kills_its_worker_each_time_fails_alone(bench, workers):
+    bench.write(f"if weight_seed == 2:\n    {KILL}")
+    ended = subprocess.run(
+        bench.command("-p", "weight_seed", "0..7", "--workers", workers), env=IMPATIENT, **HURRY
+    )  # fmt: skip
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "7 of 8 runs finished, 1 failed" in ended.stdout
+    table = bench.table()
+    assert list(table.index[table["state"] == "failed"]) == [2]
+    assert "its worker died 3 times" in table.loc[2, "error"]
+    assert by_name(ended.stderr + ended.stdout, "failed") == [2]
+    assert sorted(bench.executions()) == [0, 1, 2, 2, 2, 3, 4, 5, 6, 7], "tried again, and nothing else was repeated"
+
+
+def slow_starts(folder: Path, seconds: float) -> dict[str, str]:
+    """An environment in which every worker needs so long to begin, once ``folder/slow`` exists."""
+    (folder / "sitecustomize.py").write_text(
+        "import pathlib, sys, time\n"
+        f"if 'spawn_main' in ' '.join(sys.orig_argv) and pathlib.Path({str(folder / 'slow')!r}).exists():\n"
+        f"    time.sleep({seconds})\n"
+    )
+    return IMPATIENT | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
+
+
+def test_a_worker_that_is_long_in_coming_back_is_awaited(bench, tmp_path):
+    act = "if not (folder.parent.parent / 'slow').exists():\n    (folder.parent.parent / 'slow').touch()\n    "
+    bench.write(act + KILL)
+    command = bench.command("-p", "weight_seed", "0..2", "--workers", "1")
+    ended = subprocess.run(command, env=slow_starts(tmp_path, 5), **HURRY)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert list(bench.table()["state"]) == ["finished"] * 3
+    assert sorted(bench.executions()) == [0, 0, 1, 2]
+
+
+def test_workers_that_never_begin_are_told(bench, tmp_path):
+    (tmp_path / "slow").touch()
+    command = bench.command("-p", "weight_seed", "0..2", "--workers", "2", "--patience", "3")
+    ended = subprocess.run(command, env=slow_starts(tmp_path, 100_000), **HURRY)
+    assert ended.returncode == 130, ended.stdout + ended.stderr
+    assert "no worker for 3 s; what has finished is kept, and the same command goes on from here" in ended.stdout
+    assert list(bench.table()["state"]) == ["waiting"] * 3
+
+
+RECORDS = {  # what the record says; whether the worker's nanny still answers; what becomes of the run
+    "not begun": ({"state": "waiting", "batch": ""}, True, ("executed", 1, 0)),
+    "of another batch": ({"batch": "other", "deaths": ["nanny"] * 9}, True, ("executed", 1, 0)),
+    "first death": ({}, True, ("executed", 2, 1)),
+    "third death": ({"deaths": ["nanny"] * 2, "attempt": 3}, True, ("failed", 3, 2)),
+    "third preemption": ({"deaths": ["nanny"] * 2, "attempt": 3}, False, ("executed", 4, 0)),
+    "twentieth preemption": ({"attempt": 20}, False, ("interrupted", 20, 0)),
+    "without a nanny": ({"nanny": "", "attempt": 3}, True, ("executed", 4, 0)),
+    "judged before": ({"state": "failed"}, True, ("failed", 1, 0)),
+    "failed in another batch": ({"state": "failed", "batch": "other"}, True, ("executed", 1, 0)),
+}
+
+
+@pytest.mark.parametrize("kind", RECORDS)
+def test_who_is_to_blame(tmp_path, monkeypatch, kind):
+    changes, alive, (state, attempt, deaths) = RECORDS[kind]
+    run = plan.Run((), {}, "source", "key", tmp_path / "run")
+    monkeypatch.setattr(worker, "_execute", lambda _run, _limit, identity: {"state": "executed", **identity})
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nanny = "tcp://127.0.0.1:" + str(server.getsockname()[1])
+        if not alive:
+            server.close()
+        record = {
+            "state": "running",
+            "batch": "this",
+            "attempt": 1,
+            "deaths": [],
+            "nanny": nanny,
+            "cell": "c",
+        } | changes
+        record["deaths"] = [nanny for _ in record["deaths"]]
+        worker.write_status(run, record)
+        status = worker.execute_run(run, 1.0, "this")
+    assert (status["state"], status["attempt"], len(status["deaths"])) == (state, attempt, deaths)
+    assert state == "executed" or worker.read_status(run) == status, "what is said is what is recorded"
+
+
+def test_a_record_that_somebody_is_reading_is_replaced_all_the_same(tmp_path, monkeypatch):
+    """As on Windows, where an open file cannot be replaced."""
+    run, replace, refusals = plan.Run((), {}, "source", "key", tmp_path), os.replace, [1, 2, 3]
+
+    def refuse(*paths):
+        if refusals:
+            raise PermissionError(refusals.pop())
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    worker.write_status(run, {"state": "running"})
+    assert worker.read_status(run)["state"] == "running"
+    assert worker.read_outcome(run)["state"] == "interrupted"
+    refusals.extend(range(1000))
+    with pytest.raises(PermissionError):
+        worker.write_status(run, {"state": "failed"})
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not bind processes to cores")
+def test_the_default_is_the_cores_that_the_process_may_use():
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+    code += "from lib.run.cli import parse; print(parse(['batch', '03']).workers)"
+    assert subprocess.run([sys.executable, "-c", code], check=True, **HURRY).stdout == "1\n"
+
+
+def test_the_memory_of_a_worker_is_not_limited(bench):
+    """Dask gives each an equal part of the machine's and kills what exceeds it; with many cores that is too little."""
+    resource = pytest.importorskip("resource")
+    command = bench.command("-p", "weight_seed", "0", "--workers", "1")
+    limit = lambda: resource.setrlimit(resource.RLIMIT_RSS, (100_000_000, 100_000_000))  # noqa: E731  # Dask reads it
+    ended = subprocess.run(command, preexec_fn=limit, **HURRY)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
 def test_a_killed_batch_goes_on_and_ends_as_an_unkilled_one(bench):
     bench.write("time.sleep(1)")
     options = ("-p", "weight_seed", "0..5", "--workers", "2")
@@ -284,15 +410,15 @@ def _finished(place: Path) -> list[Path]:
 
 
 @contextmanager
-def cluster(folder: Path, workers: int = 2, threads: int = 1):
-    """A scheduler and its workers, started as separate processes: its address, and its process."""
+def cluster(folder: Path, workers: int = 2, threads: int = 1, **config: str):
+    """A scheduler and its workers: its address, their processes, and what starts another worker."""
     where = folder / "scheduler.json"
     dask = Path(sys.executable).with_name("dask")
-    options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
+    options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, "env": os.environ | config}
     scheduler = [dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address", ":0"]
-    worker = [dask, "worker", "--scheduler-file", where, "--nthreads", str(threads), "--no-dashboard"]
+    join = [dask, "worker", "--scheduler-file", where, "--nthreads", str(threads), "--no-dashboard"]
     servers = [subprocess.Popen([*scheduler, "--scheduler-file", where], **options)]
-    servers += [subprocess.Popen(worker, **options) for _ in range(workers)]
+    servers += [subprocess.Popen(join, **options) for _ in range(workers)]
     try:
         end = time.monotonic() + 60
         while (
@@ -302,7 +428,7 @@ def cluster(folder: Path, workers: int = 2, threads: int = 1):
         address = json.loads(where.read_text(encoding="utf-8"))["address"]
         with Client(address, timeout=30) as client:
             client.wait_for_workers(workers, timeout=60)
-        yield address, servers[0]
+        yield address, servers, lambda: servers.append(subprocess.Popen(join, **options))
     finally:
         for server in servers:
             server.terminate()
@@ -312,10 +438,10 @@ def cluster(folder: Path, workers: int = 2, threads: int = 1):
 
 def test_a_lost_scheduler_is_told_and_costs_nothing(bench, tmp_path):
     bench.write("time.sleep(2)")
-    with cluster(tmp_path, workers=1) as (address, scheduler):
+    with cluster(tmp_path, workers=1) as (address, servers, _):
         process = bench.start("-p", "weight_seed", "0..3", "--scheduler", address)
         bench.wait_for("finished")
-        scheduler.kill()
+        servers[0].kill()
         said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "the scheduler is gone; what has finished is kept" in said
@@ -328,8 +454,47 @@ def test_a_lost_scheduler_is_told_and_costs_nothing(bench, tmp_path):
     assert list(bench.table()["state"]) == ["finished"] * 4
 
 
+def until(true, seconds: float = 200) -> None:
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert true()
+
+
+def test_a_preempted_worker_costs_a_repetition_never_a_verdict(bench, tmp_path):
+    bench.write("while not (folder.parent.parent / 'go').exists():\n    time.sleep(0.1)")
+    strict = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}  # Dask blames all runs that were sent to the worker
+    with cluster(tmp_path, workers=1, **strict) as (address, servers, join):
+        process = bench.start("-p", "weight_seed", "0..2", "--scheduler", address)
+        until(lambda: len(bench.executions()) == 1)
+        join()
+        until(lambda: len(bench.executions()) == 2)
+        servers[1].kill()  # its worker ends with it
+        with Client(address, timeout=30) as client:
+            until(lambda: len(client.nthreads()) == 1)
+        (tmp_path / "go").touch()
+        said, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, said
+    assert "failed:" not in said
+    assert list(bench.table()["state"]) == ["finished"] * 3
+    assert sorted(bench.executions()) == [0, 0, 1, 2]
+
+
+def test_a_batch_whose_workers_are_gone_ends(bench, tmp_path):
+    bench.write("time.sleep(1000) if weight_seed else None")
+    with cluster(tmp_path, workers=1) as (address, servers, _):
+        process = bench.start("-p", "weight_seed", "0..2", "--scheduler", address, "--patience", "3")
+        until(lambda: len(bench.executions()) == 2)
+        bench.wait_for("finished")
+        servers[1].kill()
+        said, _ = process.communicate(timeout=200)
+    assert process.returncode == 130, said
+    assert "no worker for 3 s; what has finished is kept, and the same command goes on from here" in said
+    assert list(bench.table()["state"]) == ["finished", "interrupted", "waiting"]
+
+
 def test_workers_with_several_threads_are_refused(bench, tmp_path):
-    with cluster(tmp_path, workers=1, threads=2) as (address, _):
+    with cluster(tmp_path, workers=1, threads=2) as (address, _, _):
         refused = bench.run("-p", "weight_seed", "0", "--scheduler", address)
     assert refused.returncode == 2
     assert "its workers have 2 threads, must be 1 each" in refused.stderr
@@ -341,7 +506,7 @@ def test_a_run_has_one_writer(tmp_path):
     run = plan.Run((), {}, "source", "key", tmp_path / "run")
     with ThreadPoolExecutor() as pool:
         with notebooks.locked(run.folder):
-            second = pool.submit(batch.execute_run, run, 10.0)
+            second = pool.submit(worker.execute_run, run, 10.0)
             time.sleep(0.5)
             assert not second.done()
             (run.folder / "status.json").write_text(
@@ -351,7 +516,7 @@ def test_a_run_has_one_writer(tmp_path):
 
 
 def test_an_existing_cluster_is_used(bench, tmp_path):
-    with cluster(tmp_path) as (address, _):
+    with cluster(tmp_path) as (address, _, _):
         bench.write("time.sleep(1)")
         ended = bench.run("-p", "weight_seed", "0..3", "--scheduler", address)
     assert ended.returncode == 0, ended.stderr
@@ -506,10 +671,10 @@ def test_keys_follow_what_results_depend_on(tmp_path, monkeypatch):
 def test_a_damaged_checkpoint_is_set_aside(tmp_path):
     path = tmp_path / "checkpoint.pt"
     path.write_bytes(b"damaged")
-    batch.set_damaged_aside(path)
+    worker.set_damaged_aside(path)
     assert not path.exists()
     assert (tmp_path / "checkpoint.damaged").read_bytes() == b"damaged"
-    batch.set_damaged_aside(path)  # nothing there: nothing to do
+    worker.set_damaged_aside(path)  # nothing there: nothing to do
 
 
 def test_many_noise_seeds_run_side_by_side():

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import io
 import logging
-import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from dask.system import CPU_COUNT
 
 from lib.checkpoint import CheckpointError
 from lib.lessons import files
@@ -55,7 +56,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "that has a comma stands in quotes of its own, \"'a, b'\"; may be repeated",
     )  # fmt: skip
     many.add_argument("-f", "--file", type=Path, help="YAML file with 'grid', 'runs' or both")
-    many.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
+    many.add_argument(
+        "--workers", type=int, default=CPU_COUNT, help="processes (default: the cores that it may use, %(default)s)"
+    )
+    many.add_argument(
+        "--patience", type=float, metavar="SECONDS",
+        help="end when there has been no worker for so long (default: 300, with --scheduler 3600)",
+    )  # fmt: skip
     many.add_argument("--scheduler", default="", help="address of a running Dask scheduler, as tcp://host:8786")
     many.add_argument("--timeout", type=float, default=3600.0, help="seconds for one run (default: %(default)g)")
     many.add_argument("--into", type=Path, default=notebooks.RUNS, help="where the batch's folder goes")
@@ -105,7 +112,9 @@ def batch_command(options: argparse.Namespace) -> int:
     from lib.run import batch, plan, tables  # Dask and pandas, which no other command needs
 
     notebooks.check_name(options.name)
-    for name, highest in (("workers", 10_000), ("timeout", 10_000_000)):
+    if options.patience is None:
+        options.patience = 3600.0 if options.scheduler else 300.0
+    for name, highest in (("workers", 10_000), ("timeout", 10_000_000), ("patience", 10_000_000)):
         if not 1 <= getattr(options, name) <= highest:
             raise SettingsError(f"{name} = {getattr(options, name)}: must be between 1 and {highest:,}")
     grid, listed = plan.read_plan(options.file) if options.file else ({}, [])
@@ -116,7 +125,7 @@ def batch_command(options: argparse.Namespace) -> int:
     folder = (options.into / options.name).resolve()
     runs = plan.plan(options.notebooks, plan.expand(grid, listed), folder)
     with notebooks.locked(folder):
-        ended = batch.run_batch(runs, folder, options.workers, options.scheduler, options.timeout)
+        ended = batch.run_batch(runs, folder, options.workers, options.scheduler, options.timeout, options.patience)
         table = tables.table_of(runs)
         tables.write_table(table, folder / "runs")
         if not ended:

@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from lib.checkpoint import REFERENCE_CHECKPOINT, load_checkpoint, load_model, write_atomically
 from lib.evaluation import mse_by_noise_seed, read_metrics
-from lib.run.batch import read_status
 from lib.run.notebooks import execute
 from lib.run.plan import Run
 from lib.run.render import PAGES, single_page
+from lib.run.worker import read_outcome
 from lib.settings import SettingsError
 from lib.signals import SignalSpec
 
@@ -49,12 +49,11 @@ def table_of(runs: Sequence[Run]) -> pd.DataFrame:
     """A row per run: folder, state, seconds, error, parameters, and every single number of its metrics."""
     rows = []
     for run in runs:
-        status = read_status(run)
-        state = "interrupted" if status["state"] == "running" else status["state"]  # the batch has ended, or lost it
-        row: dict[str, Any] = {"folder": run.folder.name, "state": state}
+        status = read_outcome(run)
+        row: dict[str, Any] = {"folder": run.folder.name, "state": status["state"]}
         row |= {"seconds": status.get("seconds"), "error": status.get("error", "")}
         row |= {name: _plain(value) for name, value in run.parameters.items()}
-        for path in sorted((run.folder / "metrics").glob("*.json")) * (state == "finished"):
+        for path in sorted((run.folder / "metrics").glob("*.json")) * (status["state"] == "finished"):
             row |= numbers_in(read_metrics(path)["results"], path.stem)
         rows.append(row)
     table = pd.DataFrame(rows)
