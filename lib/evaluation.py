@@ -82,7 +82,10 @@ def generalization_gap(train_mse: float, test_mse: float) -> float:
 def write_metrics(path: Path | str, results: dict[str, Any], parameters: dict[str, Any]) -> None:
     """Write results as JSON, atomically, with the parameters and the versions that produced them."""
     content = {"parameters": parameters, "versions": versions(), "results": results}
-    write_atomically(Path(path), (json.dumps(content, indent=2, default=_plain) + "\n").encode())
+    text = json.dumps(
+        content, indent=2, default=lambda value: value.tolist() if hasattr(value, "tolist") else str(value)
+    )
+    write_atomically(Path(path), (text + "\n").encode())
 
 
 def read_metrics(path: Path | str) -> dict[str, Any]:
@@ -92,8 +95,3 @@ def read_metrics(path: Path | str) -> dict[str, Any]:
         return {name: dict(content[name]) for name in ("parameters", "versions", "results")}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"metrics file {path}: damaged or not written by this project ({error!r})") from error
-
-
-def _plain(value: Any) -> Any:
-    """Turn numbers of NumPy and torch, alone or in rows, and paths into what JSON knows."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -68,7 +68,8 @@ class StatefulLSTMExtractor(nn.Module):
     def init_hidden(self, lanes: int, device: torch.device | str | None = None) -> None:
         """Start both states at zero, each (num_layers, lanes, hidden_size)."""
         weight = next(self.parameters(), torch.zeros(()))  # a quantized network has none
-        shape = (self.config.num_layers, whole_number("lanes", lanes, 1), self.config.hidden_size)
+        lanes = whole_number("lanes", lanes, 1)
+        shape = (self.config.num_layers, lanes, self.config.hidden_size)
         self.hidden_state = weight.new_zeros(shape, device=device)
         self.cell_state = torch.zeros_like(self.hidden_state)
 
@@ -101,7 +102,7 @@ class StatefulLSTMExtractor(nn.Module):
         Raises:
             ValueError: the shape of x is wrong.
             TypeError: x, or the carried state, has another dtype than the weights.
-            RuntimeError: they are on another device than the weights, or the state would be frozen or advanced twice.
+            RuntimeError: they are on another device, or the state would be frozen or lost.
 
         Warns:
             StateResetWarning: the carried state has other lanes; it starts anew.
@@ -113,15 +114,16 @@ class StatefulLSTMExtractor(nn.Module):
         sequence = x[:, None] if single_step else x
         lanes = x.shape[0]
         if self.hidden_state is not None and self.hidden_state.shape[1] != lanes:
-            told = f"the carried state has {self.hidden_state.shape[1]} lanes but the input has {lanes}: the state "
-            told += "starts anew from zero; call reset_state() first if that is meant"
+            told = f"the carried state has {self.hidden_state.shape[1]} lanes but the input "
+            told += f"has {lanes}: it starts anew; call reset_state() first if that is meant"
             warnings.warn(told, StateResetWarning, stacklevel=2)
             self.reset_state()
         if self.hidden_state is None:
             self.init_hidden(lanes, x.device)
-        before = tuple(part.clone() if part.is_inference() else part for part in self.state())  # for inference_mode
+        # `clone` for what inference_mode has made, `to` for what autocast makes
+        before = tuple(h.clone() if h.is_inference() else h for h in self.state())
         outputs, after = self.lstm(self.input_norm(sequence), before)
-        self.hidden_state, self.cell_state = (part.to(x.dtype) for part in after)  # autocast gives another one
+        self.hidden_state, self.cell_state = (h.to(x.dtype) for h in after)
         y = self.head(self.output_norm(outputs))
         return y[:, 0] if single_step else y
 
@@ -157,8 +159,8 @@ class StatefulLSTMExtractor(nn.Module):
 
     def _refuse(self) -> NoReturn:
         """Refuse what would freeze the state (export, tracing), lose it (DataParallel) or advance it twice."""
-        told = "use a module that takes and returns the state, as lib.lessons.state_in_the_wild.OneStep"
-        raise RuntimeError(f"the model's state would be frozen, lost or advanced twice here: {told}")
+        told = "use a module that takes and returns it, as OneStep of lib.lessons.state_in_the_wild"
+        raise RuntimeError(f"the state would be frozen, lost or advanced twice: {told}")
 
     _replicate_for_data_parallel = __prepare_scriptable__ = _refuse
 

@@ -7,7 +7,7 @@ show progress in between, and can go on in mid-stage after a crash.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +26,7 @@ class TrainingRun:
     model: StatefulLSTMExtractor  # at the end with its best weights, in evaluation mode and without state
     dataset: FrequencyDataset
     config: TrainingConfig
-    stages: Sequence[Stage]
+    stages: dict[str, Stage]  # by name, in order
     optimizer: torch.optim.Adam
     memoryless: bool  # the state is reset before every sample, in training and in validation
     horizon: int  # samples of the next update
@@ -35,12 +35,7 @@ class TrainingRun:
     history: dict[str, list[float]] = field(default_factory=lambda: {"loss": [], "horizon": [], "learning_rate": []})
     validation: dict[str, list[float]] = field(default_factory=lambda: {"update": [], "mse": []})
     best_mse: float = math.inf  # the lowest validation error so far
-    best_weights: dict[str, Tensor] = field(default_factory=dict)  # that reached it, on the CPU
-
-    @property
-    def order(self) -> list[str]:
-        """The names of the stages, and at last "done"."""
-        return [*(stage.__name__ for stage in self.stages), "done"]
+    best_weights: dict[str, Tensor] = field(default_factory=dict)  # that reached it
 
     @property
     def updates(self) -> int:
@@ -78,12 +73,14 @@ def new_optimizer(model: StatefulLSTMExtractor, config: TrainingConfig) -> torch
 
 
 def update(run: TrainingRun, batch: Batch, rate: float) -> float:
-    """One step of the optimizer, the same for all stages and all policies; returns the loss before it.
+    """One step of the optimizer; returns the loss before it.
 
-    The gradient crosses all samples of the batch, and ends where the batch begins.
+    All stages and policies share it. The gradient crosses all samples of the batch, and
+    ends where the batch begins.
     """
     model = run.model.train()
-    prediction = model(batch.x.to(model.device), reset_state=batch.is_first_batch or run.memoryless)
+    reset = batch.is_first_batch or run.memoryless
+    prediction = model(batch.x.to(model.device), reset_state=reset)
     loss = nn.functional.mse_loss(prediction, batch.y.to(model.device))
     run.optimizer.zero_grad()
     loss.backward()
@@ -92,19 +89,22 @@ def update(run: TrainingRun, batch: Batch, rate: float) -> float:
     run.optimizer.step()
     model.detach_state()
     signal_weights(model).mul_(1 - run.config.signal_weight_decay)
-    for name, value in {"loss": loss.item(), "horizon": batch.x.shape[1], "learning_rate": rate}.items():
+    entry = {"loss": loss.item(), "horizon": batch.x.shape[1], "learning_rate": rate}
+    for name, value in entry.items():
         run.history[name].append(value)
-    return loss.item()
+    return entry["loss"]
 
 
 def rate_at(config: TrainingConfig, horizon: int) -> float:
-    """The learning rate where the gradient crosses so many samples: the longer, the smaller."""
-    return config.learning_rate * max(1.0, horizon / config.first_horizon) ** -config.rate_exponent
+    """The learning rate for a gradient that crosses so many samples."""
+    stretch = max(1.0, horizon / config.first_horizon)
+    return config.learning_rate * stretch**-config.rate_exponent
 
 
 def cosine(config: TrainingConfig, progress: float) -> float:
-    """Factor on a learning rate that falls along a cosine: 1 at progress 0, ``final_rate`` at 1."""
-    return config.final_rate + (1 - config.final_rate) * (1 + math.cos(math.pi * progress)) / 2
+    """Factor of a rate that falls along a cosine, from 1 to ``final_rate``."""
+    height = (1 + math.cos(math.pi * progress)) / 2
+    return config.final_rate + (1 - config.final_rate) * height
 
 
 def threshold(config: TrainingConfig, periods: float) -> float:
@@ -113,26 +113,29 @@ def threshold(config: TrainingConfig, periods: float) -> float:
 
 
 def grow(run: TrainingRun) -> Iterator[float]:
-    """Train from reset over a short horizon; lengthen it whenever the loss is below the threshold."""
+    """Train from reset over a short horizon; lengthen it as the loss permits."""
     config, spec = run.config, run.dataset.spec
     last = config.max_updates - config.anneal_updates - config.settle_updates
     while run.horizon < spec.n_samples and run.updates < last:
         loss = update(run, run.from_reset, rate_at(config, run.horizon))
-        if loss < threshold(config, run.horizon / spec.sample_rate * min(spec.frequencies)):
-            run.horizon = min(spec.n_samples, math.ceil(run.horizon * config.horizon_growth))
+        periods = run.horizon / spec.sample_rate * min(spec.frequencies)
+        if loss < threshold(config, periods):
+            longer = math.ceil(run.horizon * config.horizon_growth)
+            run.horizon = min(spec.n_samples, longer)
         yield loss
 
 
 def anneal(run: TrainingRun) -> Iterator[float]:
-    """Train over the whole recording, while the learning rate falls along a cosine."""
-    run.horizon = run.dataset.spec.n_samples
-    highest = rate_at(run.config, run.horizon)
-    for age in range(run.age, run.config.anneal_updates):
-        yield update(run, run.from_reset, highest * cosine(run.config, age / run.config.anneal_updates))
+    """Train over the whole recording, while the rate falls along a cosine."""
+    config, run.horizon = run.config, run.dataset.spec.n_samples
+    highest = rate_at(config, run.horizon)
+    for age in range(run.age, config.anneal_updates):
+        rate = highest * cosine(config, age / config.anneal_updates)
+        yield update(run, run.from_reset, rate)
 
 
 def polish(run: TrainingRun) -> Iterable[float]:
-    """Take the best weights so far, and fit the head to the motion of the state as it is: `polish_head`."""
+    """Take the best weights so far, and fit the head alone: `polish_head`."""
     device = run.model.device
     run.model.load_state_dict(run.best_weights)
     polish_head(run.model.cpu(), run.dataset, run.config.polish_iterations)
@@ -141,10 +144,11 @@ def polish(run: TrainingRun) -> Iterable[float]:
 
 
 def settle(run: TrainingRun) -> Iterator[float]:
-    """Train all weights together at a very small learning rate. This removes drift, which a head cannot."""
-    run.horizon = run.dataset.spec.n_samples
-    for age in range(run.age, run.config.settle_updates):
-        yield update(run, run.from_reset, run.config.settle_rate * cosine(run.config, age / run.config.settle_updates))
+    """Train all weights at a very small rate: this corrects its clock, as no head can."""
+    config, run.horizon = run.config, run.dataset.spec.n_samples
+    for age in range(run.age, config.settle_updates):
+        rate = config.settle_rate * cosine(config, age / config.settle_updates)
+        yield update(run, run.from_reset, rate)
 
 
 Stage = Callable[[TrainingRun], Iterable[float]]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import inspect
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm.auto import tqdm
 
 from lib.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -57,19 +58,22 @@ def train(
         told = f"must not contain the training noise seed {dataset.noise_seed}, or validation would not see new noise"
         raise ValueError(f"validation_noise_seeds = {config.validation_noise_seeds}: {told}")
     path = Path(checkpoint) if checkpoint else None
-    with torch.random.fork_rng(), _one_thread():
+    with ExitStack() as after, torch.random.fork_rng():
+        after.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(1)  # the lanes are too few to share out, and the bits depend on the sharing
         torch.manual_seed(config.weight_seed)
         model = StatefulLSTMExtractor(shape).to("cuda" if torch.cuda.is_available() else "cpu")
         prepare_weights(model, config)
         horizon = min(config.first_horizon, dataset.spec.n_samples)
-        optimizer, first = new_optimizer(model, config), stages[0].__name__
-        run = TrainingRun(model, dataset, config, stages, optimizer, memoryless, horizon, first)
+        plan, optimizer = {stage.__name__: stage for stage in stages}, new_optimizer(model, config)
+        order = [*plan, "done"]
+        run = TrainingRun(model, dataset, config, plan, optimizer, memoryless, horizon, order[0])
         if path and path.exists():
             _restore(run, path)
         judges = [FrequencyDataset(dataset.spec, seed) for seed in config.validation_noise_seeds]
         with tqdm(total=config.max_updates, initial=run.updates, disable=not progress_bar, leave=False) as bar:
             while run.stage != "done":
-                for loss in stages[run.order.index(run.stage)](run):
+                for loss in plan[run.stage](run):
                     bar.update()
                     if run.updates % 20 == 0:
                         bar.set_postfix_str(f"{run.stage}, loss {loss:.1e}, horizon {run.horizon}", refresh=False)
@@ -79,7 +83,7 @@ def train(
                         _save(run, path)
                 _validate(run, judges)
                 log.info("update %d: %s ends", run.updates, run.stage)
-                run.stage, run.stage_start = run.order[run.order.index(run.stage) + 1], run.updates
+                run.stage, run.stage_start = order[order.index(run.stage) + 1], run.updates
                 _save(run, path)
         model.load_state_dict(run.best_weights)
         model.reset_state()
@@ -97,12 +101,8 @@ def _validate(run: TrainingRun, judges: Sequence[FrequencyDataset]) -> None:
     run.validation["update"].append(run.updates)
     run.validation["mse"].append(mse)
     if mse < run.best_mse:
-        run.best_mse, run.best_weights = mse, _copy_of_weights(run.model)
+        run.best_mse, run.best_weights = mse, copy.deepcopy(run.model.state_dict())
     log.info("update %d (%s): validation MSE %.2e", run.updates, run.stage, mse)
-
-
-def _copy_of_weights(model: StatefulLSTMExtractor) -> dict[str, Tensor]:
-    return {name: value.detach().clone().cpu() for name, value in model.state_dict().items()}
 
 
 def _settings(run: TrainingRun) -> dict[str, Any]:
@@ -112,14 +112,21 @@ def _settings(run: TrainingRun) -> dict[str, Any]:
         "train_noise_seed": run.dataset.noise_seed,
         "model": run.model.config.model_dump(mode="json"),
         "training": run.config.model_dump(mode="json"),
-        "stages": run.order,
+        "stages": list(run.stages),
         "memoryless": run.memoryless,
     }
 
 
 def _code_digest(run: TrainingRun) -> str:
     """A fingerprint of the code that the numbers of a training depend on."""
-    parts: tuple[Any, ...] = (generate, StatefulDataLoader, StatefulLSTMExtractor, TrainingRun, train, *run.stages)
+    parts: tuple[Any, ...] = (
+        generate,
+        StatefulDataLoader,
+        StatefulLSTMExtractor,
+        TrainingRun,
+        train,
+        *run.stages.values(),
+    )
     files = {inspect.getsourcefile(part): None for part in parts}  # each once, in this order
     return hashlib.sha256(b"".join(Path(str(file)).read_bytes() for file in files)).hexdigest()
 
@@ -129,7 +136,7 @@ def _save(run: TrainingRun, path: Path | None) -> None:
         content = {
             "code": _code_digest(run),
             "weights": run.best_weights,
-            "current_weights": _copy_of_weights(run.model),
+            "current_weights": copy.deepcopy(run.model.state_dict()),
             "state": [run.model.hidden_state, run.model.cell_state],
             "optimizer": run.optimizer.state_dict(),
             "random_state": torch.get_rng_state(),
@@ -160,14 +167,3 @@ def _restore(run: TrainingRun, path: Path) -> None:
     run.best_weights = content["weights"]
     vars(run).update(content["progress"])
     log.info("going on from update %d of %s", run.updates, path.name)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Run on one CPU thread: four lanes are too little work to share, and the bits depend on the sharing."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

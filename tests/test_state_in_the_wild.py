@@ -14,7 +14,7 @@ from lib.lessons.instruments import chain_length
 from lib.lessons.state_in_the_wild import ACTIONS, ROWS, OneStep, begin, execute, executed_table
 from lib.lessons.stepper import Stepper
 
-REFUSED = r"would be frozen, lost or advanced twice here: use a module that takes and returns the state"
+REFUSED = r"the state would be frozen, lost or advanced twice: use a module that takes and returns it"
 
 
 @pytest.fixture

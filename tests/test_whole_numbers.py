@@ -90,7 +90,7 @@ PLACES = {
     "ModelConfig": lambda n: (ModelConfig(hidden_size=n).hidden_size,),
     "model": lambda n: (StatefulLSTMExtractor(num_layers=n).lstm.num_layers,),
     "TrainingConfig": lambda n: (TrainingConfig(weight_seed=n).weight_seed,),
-    "TrainingConfig, but": lambda n: (TrainingConfig().but(detach_every=n).detach_every,),
+    "TrainingConfig, but": lambda n: (TrainingConfig().but(first_horizon=n).first_horizon,),
     "TrainingConfig, seeds": lambda n: TrainingConfig(validation_noise_seeds=(7, n)).validation_noise_seeds,
     "notebook": lambda n: (NotebookParameters(test_noise_seed=n).test_noise_seed,),
     "gradient_reach, detach_every": lambda n: gradient_reach(MODEL, DATA.inputs[:, :9], n),
@@ -161,7 +161,7 @@ def test_several_seeds_in_a_row_of_any_kind(kind):
 def test_rows_of_seeds_that_are_none(seeds):
     with pytest.raises(ValueError, match=r"noise_seed = .*whole number from 0 up"):
         generate(SPEC, seeds)
-    with pytest.raises(ValueError, match=r"noise_seeds = .*whole number from 0 up"):
+    with pytest.raises(ValueError, match=r"noise_seeds? = .*whole number from 0 up"):
         mse_by_noise_seed(MODEL, SPEC, seeds)
 
 

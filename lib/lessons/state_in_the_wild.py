@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import pickle
-import re
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -141,7 +140,7 @@ def execute(row: str, action: Callable[[Model, Tensor], object]) -> str:
         except Exception as error:
             right, seen = "| refused" in row, f"{type(error).__name__}: {error}"
     assert right, f"{row}: {seen}"
-    return f"{row} {re.split('[.] |: use ', seen.splitlines()[0])[0]} |"
+    return f"{row} {seen.splitlines()[0].split('. ')[0]} |"
 
 
 def executed_table() -> str:

@@ -1,0 +1,74 @@
+"""Notebook 04: the clock. How late a network's output is in a long roll-out, and at which rate that grows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lib.lessons.figures import LINES, Picture, label, panels
+from lib.loader import assemble_inputs
+from lib.model import StatefulLSTMExtractor, roll_out
+from lib.signals import Array, SignalSpec, generate
+
+
+class Clock(NamedTuple):
+    """What `clock_of` returns."""
+
+    time: Array  # middle of each window, s, (windows,)
+    late: Array  # how late the output is, s, (n_frequencies, windows)
+    amplitude: Array  # of the output's sine, no unit, (n_frequencies, windows)
+    ppm: Array  # rate error in parts per million: µs late per s, (n_frequencies,)
+    scatter: Array  # root mean square distance of `late` from a straight line, s, (n_frequencies,)
+
+
+def measure_clock(model: StatefulLSTMExtractor, spec: SignalSpec, noise_seed: int, duration: float = 600.0) -> Clock:
+    """Roll a model out from reset for so many seconds, on noise of this seed, and read its clock.
+
+    The state is carried through all calls, so that the outputs are those of the loop over single samples.
+    """
+    long = spec.but(duration=duration)
+    inputs = assemble_inputs(long, generate(long, noise_seed).mixed)
+    return clock_of(roll_out(model, inputs, steps=10_000)[..., 0].double().numpy(), long)
+
+
+def clock_of(outputs: Array, spec: SignalSpec) -> Clock:
+    """Compare outputs (n_frequencies, n_samples) with true time, in 60 windows of whole periods.
+
+    In each window, the discrete Fourier transform at the selected frequency gives amplitude and phase. A straight
+    line through the phases after the first tenth of the recording gives the rate.
+
+    Raises:
+        ValueError: a window is shorter than a period of the slowest sine.
+    """
+    window = spec.n_samples // 60
+    if window < spec.sample_rate / min(spec.frequencies):
+        raise ValueError(f"duration = {spec.duration}: must be at least {60 / min(spec.frequencies):g} s, 60 periods")
+    starts = np.arange(60) * window
+    late, amplitude = np.empty((2, spec.n_frequencies, 60))
+    for lane, frequency in enumerate(spec.frequencies):
+        period = spec.sample_rate / frequency
+        samples = starts[:, None] + np.arange(round(window // period * period))
+        turning = np.exp(-2j * np.pi * frequency / spec.sample_rate * samples)
+        found = 2j * np.mean(outputs[lane, samples] * turning, axis=1)
+        late[lane] = np.unwrap(-np.angle(found)) / (2 * np.pi * frequency)
+        amplitude[lane] = np.abs(found)
+    time = (starts + window / 2).astype(np.float64) / spec.sample_rate
+    slope, begin = np.polyfit(time[6:], late[:, 6:].T, 1).astype(np.float64)
+    rest = late[:, 6:] - np.outer(slope, time[6:]) - begin[:, None]
+    return Clock(time, late, amplitude, 1e6 * slope, np.std(rest, axis=1))
+
+
+def clock_figure(clock: Clock, spec: SignalSpec) -> Picture:
+    """How late each output is over the roll-out, in microseconds."""
+    figure, axes = panels(height=3.0)
+    for lane, frequency in enumerate(spec.frequencies):
+        style = {"color": LINES[lane % len(LINES)], "marker": "os^D"[lane % 4], "markersize": 3}
+        axes.plot(clock.time, 1e6 * clock.late[lane], label=f"{frequency:g} Hz", **style)
+    axes.axhline(0, color="black", linewidth=0.8, linestyle="-")
+    label(axes, "time since the reset (s)", "the output is late by (µs)", legend=True)
+    rates = "; ".join(f"{f:g} Hz {ppm:+.1f}" for f, ppm in zip(spec.frequencies, clock.ppm, strict=True))
+    words = (
+        f"How late each output is over {spec.duration:g} s: almost straight lines. Their slopes in µs per s: {rates}."
+    )
+    return Picture(figure, words)
