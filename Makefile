@@ -15,14 +15,14 @@ env: .venv/installed  ## make .venv with the pinned versions
 # An environment that is not finished, or that another PYTHON= than the given one has made, is made anew.
 ifneq ($(origin PYTHON),file)
 VERSION := -c "import sys; print(sys.version)"
-ifneq ($(shell $(PYTHON) $(VERSION) 2>/dev/null),$(shell $(BIN)/python $(VERSION) 2>/dev/null))
+ifneq ($(shell "$(PYTHON)" $(VERSION) 2>/dev/null),$(shell $(BIN)/python $(VERSION) 2>/dev/null))
 .PHONY: .venv/installed
 endif
 endif
 
 .venv/installed: pyproject.toml constraints.txt
-	@$(or $(PYTHON),python3) -c "$(SUPPORTED)" 2>/dev/null || { echo "Python 3.11 to 3.14 is needed, under a name as python3.13; or give its path: make $(MAKECMDGOALS) PYTHON=path"; exit 1; }
-	$(PYTHON) -m venv --clear .venv
+	@"$(or $(PYTHON),python3)" -c "$(SUPPORTED)" 2>/dev/null || { echo "Python 3.11 to 3.14 is needed, under a name as python3.13; or give its path: make $(MAKECMDGOALS) PYTHON=path"; exit 1; }
+	"$(PYTHON)" -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch $@
 

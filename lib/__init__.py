@@ -1,6 +1,6 @@
 """LSTM frequency extraction, one sample at a time: what a student reads.
 
-Read in this order: `signals` → `loader` → `model` → `settings` → `recipe` → `training` → `checkpoint` → `evaluation`.
+Read in this order: `settings`, `signals`, `loader`, `model`, `recipe`, `training`, `checkpoint`, `evaluation`.
 `lib.lessons` holds what the notebooks show with, `lib.run` what executes and renders them.
 """
 

@@ -38,7 +38,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # a temporary file is its owner's alone
+        os.chmod(name, 0o644)  # only its owner may read a temporary file
         for wait in (0.01, 0.05, 0.2, 0.5, 1.0, None):
             try:
                 return os.replace(name, path)
@@ -78,7 +78,7 @@ def load_model(path: Path | str | None = None) -> StatefulLSTMExtractor:
     content = load_checkpoint(path or REFERENCE_CHECKPOINT)
     stage = (content.get("progress") or {}).get("stage", "done")
     if stage != "done":
-        raise CheckpointError(f"checkpoint = {path}: its training was interrupted while it had to {stage}; continue it")
+        raise CheckpointError(f"checkpoint = {path}: its training was interrupted in stage {stage!r}; continue it")
     try:
         model = StatefulLSTMExtractor(ModelConfig(**content["model"]))
         model.load_state_dict(content["weights"])

@@ -42,7 +42,7 @@ class StatefulLSTMExtractor(nn.Module):
     """An LSTM that keeps its state between calls, so that one sample at a time makes a sequence.
 
     A copy (`copy`, `pickle`, `torch.save`) holds the state's numbers without their gradient graph; `state_dict` holds
-    the weights only; `.to` moves both. `lib.lessons.state_in_the_wild` shows what else people do in mid-sequence.
+    the weights only; `.to` moves both. Notebook 02 shows what else people do in mid-sequence.
     """
 
     def __init__(self, config: ModelConfig | None = None, **options: Any) -> None:
@@ -105,7 +105,7 @@ class StatefulLSTMExtractor(nn.Module):
             RuntimeError: they are on another device, or the state would be frozen or lost.
 
         Warns:
-            StateResetWarning: the carried state has other lanes; it starts anew.
+            StateResetWarning: the carried state has another number of lanes; it starts anew.
         """
         if reset_state:
             self.reset_state()
@@ -129,7 +129,7 @@ class StatefulLSTMExtractor(nn.Module):
 
     @contextmanager
     def evaluation_state(self) -> Iterator[StatefulLSTMExtractor]:
-        """Evaluate with a state of its own, without gradients; state and mode of before come back at the end."""
+        """Evaluate with a state of its own, without gradients; the earlier state and mode are restored at the end."""
         kept = self.hidden_state, self.cell_state, self.training
         self.reset_state()
         self.eval()
@@ -159,7 +159,7 @@ class StatefulLSTMExtractor(nn.Module):
 
     def _refuse(self) -> NoReturn:
         """Refuse what would freeze the state (export, tracing), lose it (DataParallel) or advance it twice."""
-        told = "use a module that takes and returns it, as OneStep of lib.lessons.state_in_the_wild"
+        told = "use a module that takes and returns it (notebook 02 shows one)"
         raise RuntimeError(f"the state would be frozen, lost or advanced twice: {told}")
 
     _replicate_for_data_parallel = __prepare_scriptable__ = _refuse
@@ -186,6 +186,6 @@ def roll_out(model: StatefulLSTMExtractor, x: Tensor, steps: int = 1, reset_ever
     the outputs, (lanes, samples, 1), without gradients.
     """
     with model.evaluation_state():
-        if reset_every_sample:  # nothing links the samples then: only here may they stand side by side as lanes
+        if reset_every_sample:  # every sample starts from reset, so all can be lanes of one step
             return model(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         return torch.cat([model(chunk) for chunk in x.split(whole_number("steps", steps, 1), dim=1)], dim=1)

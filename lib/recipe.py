@@ -18,24 +18,26 @@ from lib.loader import Batch, FrequencyDataset, StatefulDataLoader
 from lib.model import StatefulLSTMExtractor
 from lib.settings import TrainingConfig
 
+Stage = Callable[["TrainingRun"], Iterable[float]]
+
 
 @dataclass
 class TrainingRun:
-    """A training on its way, and what it leaves behind."""
+    """The state of a training, and at the end its result."""
 
     model: StatefulLSTMExtractor  # at the end with its best weights, in evaluation mode and without state
     dataset: FrequencyDataset
     config: TrainingConfig
-    stages: dict[str, Stage]  # by name, in order
     optimizer: torch.optim.Adam
     memoryless: bool  # the state is reset before every sample, in training and in validation
-    horizon: int  # samples of the next update
-    stage: str  # the present one; "done" at the end
-    stage_start: int = 0  # updates before it
+    horizon: int  # samples of the next update, at first ``first_horizon``
     history: dict[str, list[float]] = field(default_factory=lambda: {"loss": [], "horizon": [], "learning_rate": []})
+    # kept by `lib.training`:
+    stage: str = ""  # the present one; "done" at the end
+    stage_start: int = 0  # updates before it
     validation: dict[str, list[float]] = field(default_factory=lambda: {"update": [], "mse": []})
     best_mse: float = math.inf  # the lowest validation error so far
-    best_weights: dict[str, Tensor] = field(default_factory=dict)  # that reached it
+    best_weights: dict[str, Tensor] = field(default_factory=dict)  # the weights that reached it
 
     @property
     def updates(self) -> int:
@@ -68,7 +70,7 @@ def prepare_weights(model: StatefulLSTMExtractor, config: TrainingConfig) -> Non
 
 
 def new_optimizer(model: StatefulLSTMExtractor, config: TrainingConfig) -> torch.optim.Adam:
-    """Adam without any memory of gradients."""
+    """A new Adam optimizer that has seen no gradients."""
     return torch.optim.Adam(model.parameters(), betas=(0.9, config.adam_beta2))
 
 
@@ -79,6 +81,8 @@ def update(run: TrainingRun, batch: Batch, rate: float) -> float:
     ends where the batch begins.
     """
     model = run.model.train()
+    if run.memoryless and batch.x.shape[1] > 1:
+        raise ValueError("memoryless = True: needs batches of one sample")
     reset = batch.is_first_batch or run.memoryless
     prediction = model(batch.x.to(model.device), reset_state=reset)
     loss = nn.functional.mse_loss(prediction, batch.y.to(model.device))
@@ -113,7 +117,7 @@ def threshold(config: TrainingConfig, periods: float) -> float:
 
 
 def grow(run: TrainingRun) -> Iterator[float]:
-    """Train from reset over a short horizon; lengthen it as the loss permits."""
+    """Train from reset over a short horizon; lengthen it when the loss is small."""
     config, spec = run.config, run.dataset.spec
     last = config.max_updates - config.anneal_updates - config.settle_updates
     while run.horizon < spec.n_samples and run.updates < last:
@@ -125,34 +129,18 @@ def grow(run: TrainingRun) -> Iterator[float]:
         yield loss
 
 
-def anneal(run: TrainingRun) -> Iterator[float]:
+def fall(run: TrainingRun, updates: int, highest: float) -> Iterator[float]:
     """Train over the whole recording, while the rate falls along a cosine."""
-    config, run.horizon = run.config, run.dataset.spec.n_samples
-    highest = rate_at(config, run.horizon)
-    for age in range(run.age, config.anneal_updates):
-        rate = highest * cosine(config, age / config.anneal_updates)
+    run.horizon = run.dataset.spec.n_samples
+    for age in range(run.age, updates):
+        rate = highest * cosine(run.config, age / updates)
         yield update(run, run.from_reset, rate)
 
 
-def polish(run: TrainingRun) -> Iterable[float]:
-    """Take the best weights so far, and fit the head alone: `polish_head`."""
-    device = run.model.device
-    run.model.load_state_dict(run.best_weights)
-    polish_head(run.model.cpu(), run.dataset, run.config.polish_iterations)
-    run.optimizer = new_optimizer(run.model.to(device), run.config)
-    return ()  # no updates
-
-
-def settle(run: TrainingRun) -> Iterator[float]:
-    """Train all weights at a very small rate: this corrects its clock, as no head can."""
-    config, run.horizon = run.config, run.dataset.spec.n_samples
-    for age in range(run.age, config.settle_updates):
-        rate = config.settle_rate * cosine(config, age / config.settle_updates)
-        yield update(run, run.from_reset, rate)
-
-
-Stage = Callable[[TrainingRun], Iterable[float]]
-RECIPE: tuple[Stage, ...] = (grow, anneal, polish, settle)
+def anneal(run: TrainingRun) -> Iterable[float]:
+    """Let the learning rate fall from where growth has left it."""
+    highest = rate_at(run.config, run.dataset.spec.n_samples)
+    return fall(run, run.config.anneal_updates, highest)
 
 
 def polish_head(model: StatefulLSTMExtractor, dataset: FrequencyDataset, iterations: int) -> float:
@@ -165,7 +153,9 @@ def polish_head(model: StatefulLSTMExtractor, dataset: FrequencyDataset, iterati
     with model.evaluation_state():
         outputs, _ = model.lstm(model.input_norm(dataset.inputs))
         samples_per_period = dataset.spec.sample_rate / max(dataset.spec.frequencies)
-        every = slice(None, None, 3 if samples_per_period >= 60 else 1)  # neighbours that are almost equal: a third
+        every = slice(
+            None, None, 3 if samples_per_period >= 60 else 1
+        )  # neighbours are almost equal then: every third is enough
         states = model.output_norm(outputs)[:, every].double()
         targets = dataset.targets[:, every].double()
     head = model.head.double()
@@ -183,3 +173,20 @@ def polish_head(model: StatefulLSTMExtractor, dataset: FrequencyDataset, iterati
     error = closure().item()
     head.float()
     return error
+
+
+def polish(run: TrainingRun) -> Iterable[float]:
+    """Take the best weights so far, and fit the head alone; no updates."""
+    device = run.model.device
+    run.model.load_state_dict(run.best_weights)
+    polish_head(run.model.cpu(), run.dataset, run.config.polish_iterations)
+    run.optimizer = new_optimizer(run.model.to(device), run.config)
+    return ()
+
+
+def settle(run: TrainingRun) -> Iterable[float]:
+    """Train all weights at a very small rate, which corrects the rate of the clock."""
+    return fall(run, run.config.settle_updates, run.config.settle_rate)
+
+
+RECIPE: tuple[Stage, ...] = (grow, anneal, polish, settle)

@@ -1,4 +1,4 @@
-"""Validated, immutable settings, the numbers of the recipe among them; and whole numbers."""
+"""Settings that are checked and cannot change, those of the training included; and whole numbers."""
 
 from __future__ import annotations
 
@@ -14,18 +14,14 @@ class SettingsError(ValueError):
 
 
 def plain(value: Any) -> Any:
-    """A number of NumPy or torch, or a row of them, as Python's own; anything else as it is."""
+    """A number of NumPy or torch, or a row of them, as Python's own; anything else unchanged."""
     if type(value) in (list, tuple):
         return type(value)(plain(item) for item in value)
     return value.tolist() if hasattr(value, "tolist") else value
 
 
 def whole_number(name: str, value: Any, low: int, high: int | None = None) -> int:
-    """A whole number of Python, NumPy or torch as an int; a bool, a fraction, 3.0 and "3" are none.
-
-    Raises:
-        ValueError: it is none, or lies below ``low`` or above ``high``; the message calls it ``name``.
-    """
+    """A whole number of Python, NumPy or torch as an int; ValueError for a bool, 3.0, "3", or one out of range."""
     number = plain(value)
     if isinstance(number, bool) or not isinstance(number, int) or number < low or (high is not None and number > high):
         permitted = f"from {low} up" if high is None else f"between {low} and {high}"
@@ -74,7 +70,7 @@ def _explain(settings: type[BaseModel], error: ValidationError) -> str:
 
 
 class TrainingConfig(Settings):
-    """How to train. One update is one step of the optimizer. The horizon is the number of samples that it sees."""
+    """How to train. One update is one step of the optimizer. The horizon is the number of samples that it crosses."""
 
     weight_seed: int = Field(0, ge=0)  # of the initial weights
     forget_bias: float = 3.0  # added to the bias of the forget gates at the start, so that the state is kept for long
@@ -93,12 +89,12 @@ class TrainingConfig(Settings):
     settle_updates: int = Field(150, ge=1)
     settle_rate: float = Field(1e-5, gt=0)  # the learning rate when settling begins
     final_rate: float = Field(0.01, gt=0, le=1)  # the rate at the end of a cosine, as a fraction of its beginning
-    validation_noise_seeds: NoiseSeeds = (101, 102)  # they select the weights
+    validation_noise_seeds: NoiseSeeds = (101, 102)  # the weights with the lowest error on them are kept
     validate_every: int = Field(100, ge=1)  # updates
     checkpoint_every: int = Field(200, ge=1)  # updates
 
     def model_post_init(self, _context: Any) -> None:
-        """Refuse stages longer than the whole."""
+        """Refuse more updates for annealing and settling than for the whole training."""
         if self.anneal_updates + self.settle_updates > self.max_updates:
             least = f"anneal_updates + settle_updates = {self.anneal_updates} + {self.settle_updates}"
             raise ValueError(f"max_updates = {self.max_updates}: must be at least {least}")

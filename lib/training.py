@@ -6,6 +6,7 @@ import copy
 import hashlib
 import inspect
 import logging
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,8 +23,9 @@ from lib.recipe import RECIPE, Stage, TrainingRun, new_optimizer, prepare_weight
 from lib.settings import TrainingConfig
 from lib.signals import generate
 
+Plan = dict[str, Stage]
 log = logging.getLogger(__name__)
-PLAIN = ("horizon", "stage", "stage_start", "history", "validation", "best_mse")  # of a run: what is neither tensor
+PLAIN = ("horizon", "stage", "stage_start", "history", "validation", "best_mse")  # fields of a run without tensors
 
 
 def train(
@@ -37,8 +39,8 @@ def train(
 ) -> TrainingRun:
     """Train a new model on one noise seed.
 
-    After a crash, the same call goes on from the checkpoint and ends with the same bits. A finished checkpoint is
-    returned as it is. A checkpoint that other code has made is not continued: the training begins anew.
+    After a crash, the same call goes on from the checkpoint; on the CPU it ends with the same bits. A finished
+    checkpoint is returned as it is. If other code has made it, the training begins anew.
 
     Args:
         dataset: the training data; its noise seed must not be a validation seed.
@@ -46,7 +48,7 @@ def train(
         model_config: the network's shape; its selector follows the dataset.
         checkpoint: file that holds the run; None keeps nothing.
         progress_bar: show a bar with the loss and the horizon.
-        stages: what to do, in order.
+        stages: what to do, in order; each has a name of its own.
         memoryless: reset the state before every sample, in training and in validation.
 
     Raises:
@@ -60,16 +62,17 @@ def train(
     path = Path(checkpoint) if checkpoint else None
     with ExitStack() as after, torch.random.fork_rng():
         after.callback(torch.set_num_threads, torch.get_num_threads())
-        torch.set_num_threads(1)  # the lanes are too few to share out, and the bits depend on the sharing
+        torch.set_num_threads(1)  # more gain nothing with so few lanes, and their number changes the last bits
         torch.manual_seed(config.weight_seed)
         model = StatefulLSTMExtractor(shape).to("cuda" if torch.cuda.is_available() else "cpu")
         prepare_weights(model, config)
         horizon = min(config.first_horizon, dataset.spec.n_samples)
         plan, optimizer = {stage.__name__: stage for stage in stages}, new_optimizer(model, config)
         order = [*plan, "done"]
-        run = TrainingRun(model, dataset, config, plan, optimizer, memoryless, horizon, order[0])
+        run = TrainingRun(model, dataset, config, optimizer, memoryless, horizon, stage=order[0])
+        run.best_weights = copy.deepcopy(model.state_dict())  # until a validation finds better ones
         if path and path.exists():
-            _restore(run, path)
+            _restore(run, path, plan)
         judges = [FrequencyDataset(dataset.spec, seed) for seed in config.validation_noise_seeds]
         with tqdm(total=config.max_updates, initial=run.updates, disable=not progress_bar, leave=False) as bar:
             while run.stage != "done":
@@ -80,14 +83,16 @@ def train(
                     if run.updates % config.validate_every == 0:
                         _validate(run, judges)
                     if run.updates % config.checkpoint_every == 0:
-                        _save(run, path)
-                _validate(run, judges)
-                log.info("update %d: %s ends", run.updates, run.stage)
+                        _save(run, path, plan)
+                if run.validation["update"][-1:] != [run.updates] or run.age == 0:
+                    _validate(run, judges)
                 run.stage, run.stage_start = order[order.index(run.stage) + 1], run.updates
-                _save(run, path)
+                _save(run, path, plan)
         model.load_state_dict(run.best_weights)
         model.reset_state()
         model.cpu().eval()
+        if run.best_mse == math.inf:
+            log.warning("no validation error was finite: the weights are the initial ones")
     return run
 
 
@@ -105,58 +110,52 @@ def _validate(run: TrainingRun, judges: Sequence[FrequencyDataset]) -> None:
     log.info("update %d (%s): validation MSE %.2e", run.updates, run.stage, mse)
 
 
-def _settings(run: TrainingRun) -> dict[str, Any]:
-    """What a checkpoint and the run that goes on from it must agree on."""
+def _settings(run: TrainingRun, plan: Plan) -> dict[str, Any]:
+    """What must be equal in a checkpoint and in the run that continues from it."""
     return {
         "signal": run.dataset.spec.model_dump(mode="json"),
         "train_noise_seed": run.dataset.noise_seed,
         "model": run.model.config.model_dump(mode="json"),
         "training": run.config.model_dump(mode="json"),
-        "stages": list(run.stages),
+        "stages": list(plan),
         "memoryless": run.memoryless,
     }
 
 
-def _code_digest(run: TrainingRun) -> str:
+def _code_digest(plan: Plan) -> str:
     """A fingerprint of the code that the numbers of a training depend on."""
-    parts: tuple[Any, ...] = (
-        generate,
-        StatefulDataLoader,
-        StatefulLSTMExtractor,
-        TrainingRun,
-        train,
-        *run.stages.values(),
-    )
-    files = {inspect.getsourcefile(part): None for part in parts}  # each once, in this order
-    return hashlib.sha256(b"".join(Path(str(file)).read_bytes() for file in files)).hexdigest()
+    parts: tuple[Any, ...] = (generate, StatefulDataLoader, StatefulLSTMExtractor, TrainingConfig, TrainingRun, train)
+    places = {part: inspect.getmodule(part) for part in (*parts, *plan.values())}
+    texts = {inspect.getsource(m if m and hasattr(m, "__file__") else part): None for part, m in places.items()}
+    return hashlib.sha256("".join(texts).encode()).hexdigest()
 
 
-def _save(run: TrainingRun, path: Path | None) -> None:
+def _save(run: TrainingRun, path: Path | None, plan: Plan) -> None:
     if path:
         content = {
-            "code": _code_digest(run),
+            "code": _code_digest(plan),
             "weights": run.best_weights,
-            "current_weights": copy.deepcopy(run.model.state_dict()),
+            "current_weights": run.model.state_dict(),
             "state": [run.model.hidden_state, run.model.cell_state],
             "optimizer": run.optimizer.state_dict(),
             "random_state": torch.get_rng_state(),
             "progress": {name: getattr(run, name) for name in PLAIN},
         }
-        save_checkpoint(path, _settings(run) | content)
+        save_checkpoint(path, _settings(run, plan) | content)
 
 
-def _restore(run: TrainingRun, path: Path) -> None:
+def _restore(run: TrainingRun, path: Path, plan: Plan) -> None:
     content = load_checkpoint(path)
     if "current_weights" not in content:
-        raise CheckpointError(f"checkpoint = {path}: holds a finished model, not a training to go on with")
-    for name, wanted in _settings(run).items():
-        made = content.get(name)
-        if isinstance(wanted, dict) and isinstance(made, dict):  # name only what differs
-            wanted, made = ({k: d.get(k) for k in wanted if wanted[k] != made.get(k)} for d in (wanted, made))
+        raise CheckpointError(f"checkpoint = {path}: holds a finished model; a training cannot be continued from it")
+    for name, wanted in _settings(run, plan).items():
+        made = content.get(name, wanted)  # what older code did not write is left to the digest below
+        if isinstance(wanted, dict):  # name only what differs
+            wanted, made = ({k: d[k] for k in wanted if made.get(k, wanted[k]) != wanted[k]} for d in (wanted, made))
         if made != wanted:
             told = f"was made with {name} = {made}, but {wanted} is asked for"
             raise CheckpointError(f"checkpoint = {path}: {told}; name another file, or remove this one")
-    if content["code"] != _code_digest(run):
+    if content.get("code") != _code_digest(plan):
         log.warning("%s was made by other code than the present: the training begins anew", path.name)
         return
     run.model.load_state_dict(content["current_weights"])

@@ -31,6 +31,7 @@ from lib.signals import SignalSpec
 
 ALL = find_notebooks()
 PROJECT = "lstm-frequency-extraction"
+NO_MAKE = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}  # own flags
 QUESTIONS = """
 1.1a 1.1b 1.1c 1.2a 1.2b 1.2c 1.2d 1.3a 1.3b 1.3c 1.3d 2.1 2.2a 2.2b 2.2c 2.2d 2.2e 2.3a 2.3b 2.3c 2.3d
 3.1a 3.1b 3.1c 3.2a 3.2b 3.2c 3.2d 3.3a 3.3b 3.3c 3.3d 3.3e 3.4a 3.4b 3.4c 3.4d 4.1 4.2a 4.2b 4.3a 4.3b 4.3c
@@ -89,23 +90,23 @@ def test_an_environment_that_another_python_has_begun_is_made_anew(tmp_path):
 
     def plan(python: Path | str) -> str:
         call = ["make", "--dry-run", "env", f"PYTHON={python}"]
-        return subprocess.run(call, cwd=tmp_path, check=True, capture_output=True, encoding="utf-8").stdout
+        return subprocess.run(call, cwd=tmp_path, check=True, capture_output=True, encoding="utf-8", env=NO_MAKE).stdout
 
     (inside / "python").symlink_to(sys.executable)
-    assert f"{sys.executable} -m venv --clear .venv" in plan(sys.executable), "begun, but not finished"
+    assert f'"{sys.executable}" -m venv --clear .venv' in plan(sys.executable), "begun, but not finished"
     (tmp_path / ".venv" / "installed").touch()
     assert "venv --clear" not in plan(sys.executable)
     (inside / "python").unlink()
     (inside / "python").write_text("#!/bin/sh\necho 3.9\n", encoding="utf-8")
     (inside / "python").chmod(0o755)
-    assert f"{sys.executable} -m venv --clear .venv" in plan(sys.executable), "finished, by another Python"
+    assert f'"{sys.executable}" -m venv --clear .venv' in plan(sys.executable), "finished, by another Python"
 
 
 def test_a_missing_python_is_told_in_one_line(tmp_path):
     call = ["make", "--file", str(ROOT / "Makefile"), "env", "PYTHON=nonesuch"]
     for name in ("pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path / name)
-    result = subprocess.run(call, cwd=tmp_path, capture_output=True, encoding="utf-8")
+    result = subprocess.run(call, cwd=tmp_path, capture_output=True, encoding="utf-8", env=NO_MAKE)
     assert result.returncode == 2
     assert result.stdout.startswith("Python 3.11 to 3.14 is needed")
     assert len(result.stdout.splitlines()) == 1
@@ -283,7 +284,9 @@ def test_the_student_copy_has_no_solutions(tmp_path):
         assert len(solutions) >= 3
         assert not [cell.source for cell in solutions if cell.source.splitlines()[0] in text]
         assert all(not cell.outputs for cell in nbformat.reads(text, as_version=4).cells if cell.cell_type == "code")
-    told = subprocess.run(["make", "help"], cwd=folder, check=True, capture_output=True, encoding="utf-8").stdout
+    told = subprocess.run(
+        ["make", "help"], cwd=folder, check=True, capture_output=True, encoding="utf-8", env=NO_MAKE
+    ).stdout
     assert [line.split()[0] for line in told.splitlines()] == ["help", "env", "run", "lab", "clean", "test"]
     run = [sys.executable, "-m", "lib", "run", "01", "--name", "student"]
     own = os.environ | {"PYTHONPATH": str(folder)}  # the copy's library, in its kernels too

@@ -49,7 +49,7 @@ def test_a_wrong_row_is_found(monkeypatch):
     monkeypatch.setattr("lib.lessons.state_in_the_wild.ROWS", ROWS[:1])
     lines = executed_table().splitlines()
     assert len(lines) == 3
-    assert {line.count("|") for line in lines} == {5}
+    assert {line.count("|") for line in lines} == {4}
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import math
 import os
 import subprocess
 import sys
@@ -217,7 +218,7 @@ def test_an_interrupted_training_is_no_model(dataset, tmp_path, monkeypatch):
 def test_a_finished_model_is_no_training(dataset, tmp_path):
     path = tmp_path / "model.pt"
     save_checkpoint(path, {"weights": {}})
-    with pytest.raises(CheckpointError, match="not a training"):
+    with pytest.raises(CheckpointError, match="a training cannot be continued from it"):
         train(dataset, QUICK, SMALL, path, progress_bar=False)
 
 
@@ -319,3 +320,52 @@ def test_a_small_task_is_learnt():
     config = TrainingConfig(max_updates=1500, anneal_updates=200, first_horizon=25, polish_iterations=200)
     run = train(FrequencyDataset(spec, 1), config, ModelConfig(hidden_size=16), progress_bar=False)
     assert run.best_mse < 1e-2
+
+
+def test_a_checkpoint_of_older_code_begins_anew(dataset, tmp_path, caplog):
+    """It may lack settings that came later."""
+    path = tmp_path / "run.pt"
+    whole = train(dataset, QUICK, SMALL, path, progress_bar=False)
+    content = load_checkpoint(path)
+    for lacking in ("stages", "memoryless", "code"):
+        del content[lacking]
+    del content["training"]["polish_iterations"]
+    save_checkpoint(path, {name: value for name, value in content.items() if name not in ("format", "versions")})
+    again = train(dataset, QUICK, SMALL, path, progress_bar=False)
+    assert "the training begins anew" in caplog.text
+    assert again.history == whole.history
+
+
+def test_a_training_that_diverges_says_so(dataset, caplog):
+    wild = QUICK.but(learning_rate=1e25)
+    run = train(dataset, wild, SMALL, progress_bar=False, stages=RECIPE[:2])  # a fitted head could help
+    assert run.best_mse == math.inf
+    assert "the weights are the initial ones" in caplog.text
+
+
+def test_memoryless_needs_batches_of_one_sample(dataset):
+    with pytest.raises(ValueError, match="memoryless = True: needs batches of one sample"):
+        train(dataset, QUICK, SMALL, progress_bar=False, memoryless=True)
+
+
+def test_a_policy_after_a_stage_begins_with_its_own_first_batch(dataset, monkeypatch):
+    first = []
+    update = recipe.update
+
+    def note(run, batch, rate):
+        first.append((run.stage, batch.is_first_batch))
+        return update(run, batch, rate)
+
+    intercept(monkeypatch, note)
+    train(dataset, QUICK, SMALL, progress_bar=False, stages=(grow, detach_every(50)))
+    assert next(begins for stage, begins in first if stage == "detach_every_50")
+
+
+def test_a_stage_of_ones_own_can_be_kept_in_a_checkpoint(dataset, tmp_path):
+    def few(run):
+        for _ in range(3):
+            yield recipe.update(run, run.from_reset, 1e-3)
+
+    run = train(dataset, QUICK, SMALL, tmp_path / "run.pt", progress_bar=False, stages=(few,))
+    assert run.updates == 3
+    assert load_checkpoint(tmp_path / "run.pt")["stages"] == ["few"]

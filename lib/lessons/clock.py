@@ -43,7 +43,8 @@ def clock_of(outputs: Array, spec: SignalSpec) -> Clock:
     """
     window = spec.n_samples // 60
     if window < spec.sample_rate / min(spec.frequencies):
-        raise ValueError(f"duration = {spec.duration}: must be at least {60 / min(spec.frequencies):g} s, 60 periods")
+        least = f"{60 / min(spec.frequencies):g} s, 60 periods of the slowest sine"
+        raise ValueError(f"duration = {spec.duration}: must be at least {least}")
     starts = np.arange(60) * window
     late, amplitude = np.empty((2, spec.n_frequencies, 60))
     for lane, frequency in enumerate(spec.frequencies):
@@ -68,7 +69,5 @@ def clock_figure(clock: Clock, spec: SignalSpec) -> Picture:
     axes.axhline(0, color="black", linewidth=0.8, linestyle="-")
     label(axes, "time since the reset (s)", "the output is late by (µs)", legend=True)
     rates = "; ".join(f"{f:g} Hz {ppm:+.1f}" for f, ppm in zip(spec.frequencies, clock.ppm, strict=True))
-    words = (
-        f"How late each output is over {spec.duration:g} s: almost straight lines. Their slopes in µs per s: {rates}."
-    )
-    return Picture(figure, words)
+    over = f"over {clock.time[0] + clock.time[-1]:.0f} s"
+    return Picture(figure, f"How late each output is {over}: almost straight lines. Their slopes in µs per s: {rates}.")

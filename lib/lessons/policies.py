@@ -30,9 +30,11 @@ def detach_every(steps: int) -> Stage:
         config = run.config
         loader = StatefulDataLoader(run.dataset, steps=min(steps, run.dataset.spec.n_samples))
         while run.updates < config.max_updates:
-            for batch in islice(loader, run.updates % len(loader), None):
+            for batch in islice(loader, run.age % len(loader), None):
                 annealed = max(0, run.updates + config.anneal_updates - config.max_updates)
-                yield update(run, batch, rate_at(config, steps) * cosine(config, annealed / config.anneal_updates))
+                yield update(
+                    run, batch, rate_at(config, loader.steps) * cosine(config, annealed / config.anneal_updates)
+                )
                 if run.updates == config.max_updates:
                     break
 
@@ -48,7 +50,9 @@ def train_policy(
     checkpoint: Path | str | None = None,
     progress_bar: bool = True,
 ) -> TrainingRun:
-    """Train with one of `POLICIES` in place of the recipe: the same update, learning rate and validation.
+    """Train with one of `POLICIES` in place of the recipe.
+
+    The update, the rule for the learning rate and the validation are the same. There is no polishing and settling.
 
     Raises:
         ValueError: there is no such policy.

@@ -1,2 +1,2 @@
-test: env  ## test signals, loader, model, training and evaluation, after a change of yours
+test: env  ## test signals, loader, model, training, evaluation and instruments
 	$(BIN)/python -m pytest -n 2 tests
