@@ -67,7 +67,7 @@ class StatefulLSTMExtractor(nn.Module):
 
     def init_hidden(self, lanes: int, device: torch.device | str | None = None) -> None:
         """Start both states at zero, each (num_layers, lanes, hidden_size)."""
-        weight = next(self.parameters(), torch.zeros(()))  # a quantized network has none
+        weight = next(self.parameters(), torch.zeros(()))  # none if quantized
         lanes = whole_number("lanes", lanes, 1)
         shape = (self.config.num_layers, lanes, self.config.hidden_size)
         self.hidden_state = weight.new_zeros(shape, device=device)
