@@ -65,7 +65,10 @@ def needed(name: str, extras: frozenset[str] = frozenset()) -> set[str]:
             requirement = Requirement(line)
             wanted = [not requirement.marker or requirement.marker.evaluate({"extra": e}) for e in ("", *extras)]
             part = canonicalize_name(requirement.name)
-            if any(wanted) and part not in found:
+            own = name == "torch" and part.startswith(
+                ("nvidia-", "cuda-", "triton")
+            )  # its CUDA build pins these itself
+            if any(wanted) and part not in found and not own:
                 found.add(part)
                 waiting.append((part, frozenset(requirement.extras)))
     return found
