@@ -59,8 +59,9 @@ studies: env  ## compute again the results that take longer than a notebook shou
 benchmark: env  ## throughput of a batch of 200 runs against bare papermill
 	$(BIN)/python tests/benchmark_batch.py
 
-constraints: env  ## write the versions that are installed now into constraints.txt
-	$(BIN)/python -m pip freeze --local --all --exclude pip --exclude-editable | sed 's/+cpu$$//' > .venv/constraints.txt
+constraints: env  ## write the installed versions into constraints.txt; what other Pythons and systems need stays
+	$(BIN)/python -m pip freeze --local --all --exclude pip --exclude-editable | sed 's/+cpu$$//' > .venv/freeze.txt
+	cat .venv/freeze.txt constraints.txt | awk -F== '!seen[$$1]++' | LC_ALL=C sort -f > .venv/constraints.txt
 	mv .venv/constraints.txt constraints.txt
 
 lab: env  ## open the notebooks in JupyterLab
