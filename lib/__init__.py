@@ -11,12 +11,10 @@ from lib.evaluation import (
     metrics,
     metrics_by_frequency,
     mse_by_noise_seed,
-    read_metrics,
-    write_metrics,
 )
 from lib.loader import Batch, FrequencyDataset, StatefulDataLoader, assemble_inputs
 from lib.model import ModelConfig, StatefulLSTMExtractor, StateResetWarning, roll_out
 from lib.recipe import TrainingRun
 from lib.settings import Settings, SettingsError, TrainingConfig
 from lib.signals import SignalSpec, coherent_gain, draw_noise, generate, noisy_components
-from lib.training import train
+from lib.training import TrainingWarning, train

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from lib.checkpoint import versions, write_atomically
 from lib.loader import FrequencyDataset, assemble_inputs
 from lib.model import StatefulLSTMExtractor, roll_out
 from lib.settings import whole_number
 from lib.signals import Array, SignalSpec, generate
-
-METRICS = ("mse", "rmse", "mae", "r2", "correlation", "snr_db")
 
 
 def metrics(prediction: Array, target: Array) -> dict[str, float]:
@@ -77,21 +71,3 @@ def generalization_gap(train_mse: float, test_mse: float) -> float:
     if not train_mse > 0:
         raise ValueError(f"train_mse = {train_mse!r}: must be above 0")
     return abs(test_mse - train_mse) / train_mse
-
-
-def write_metrics(path: Path | str, results: dict[str, Any], parameters: dict[str, Any]) -> None:
-    """Write results as JSON, atomically, with the parameters and the versions that produced them."""
-    content = {"parameters": parameters, "versions": versions(), "results": results}
-    text = json.dumps(
-        content, indent=2, default=lambda value: value.tolist() if hasattr(value, "tolist") else str(value)
-    )
-    write_atomically(Path(path), (text + "\n").encode())
-
-
-def read_metrics(path: Path | str) -> dict[str, Any]:
-    """Read what `write_metrics` wrote; ValueError if the file is damaged or holds something else."""
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        return {name: dict(content[name]) for name in ("parameters", "versions", "results")}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"metrics file {path}: damaged or not written by this project ({error!r})") from error

@@ -25,8 +25,8 @@ class ModelConfig(Settings):
     dropout: float = Field(0.0, ge=0, lt=1)  # probability of dropping a unit between LSTM layers
     input_norm: bool = False  # layer normalization of the input vector
     output_norm: bool = False  # layer normalization of what the last LSTM layer puts out
-    head_size: int = Field(32, ge=0, le=4096)  # units of a layer between LSTM and output; 0 for none
-    activation: Literal["identity", "relu", "tanh"] = "tanh"  # before the output
+    head_size: int = Field(128, ge=0, le=4096)  # units of a layer between LSTM and output; 0 for none
+    activation: Literal["identity", "relu", "tanh"] = "relu"  # before the output
 
     def model_post_init(self, _context: Any) -> None:
         """Refuse a dropout that PyTorch would ignore."""

@@ -1,4 +1,4 @@
-"""The recipe: grow, anneal, polish, settle. Read it from top to bottom.
+"""The recipe: grow, anneal, extend, tune, polish. Read it from top to bottom.
 
 A stage is a function of the run. It yields the loss after every update, so that `lib.training` can validate, save and
 show progress in between, and can go on in mid-stage after a crash.
@@ -17,8 +17,13 @@ from torch import Tensor, nn
 from lib.loader import Batch, FrequencyDataset, StatefulDataLoader
 from lib.model import StatefulLSTMExtractor
 from lib.settings import TrainingConfig
+from lib.signals import SignalSpec, phase_rates
 
 Stage = Callable[["TrainingRun"], Iterable[float]]
+MUON_RATE = 0.3  # learning rate of the recurrent weights, as a fraction of the others'
+GROWTH = 1.15  # factor by which the horizon grows
+FINAL_RATE = 0.03  # the rate at the end of annealing, as a fraction of its beginning
+TUNE_STEPS = 4  # of Newton's method
 
 
 @dataclass
@@ -28,13 +33,12 @@ class TrainingRun:
     model: StatefulLSTMExtractor  # at the end with its best weights, in evaluation mode and without state
     dataset: FrequencyDataset
     config: TrainingConfig
-    optimizer: torch.optim.Adam
+    optimizers: list[torch.optim.Optimizer]
     memoryless: bool  # the state is reset before every sample, in training and in validation
-    horizon: int  # samples of the next update, at first ``first_horizon``
+    horizon: int  # samples of the next update; the whole recording, unless `grow` begins with fewer
     history: dict[str, list[float]] = field(default_factory=lambda: {"loss": [], "horizon": [], "learning_rate": []})
-    # kept by `lib.training`:
     stage: str = ""  # the present one; "done" at the end
-    stage_start: int = 0  # updates before it
+    stage_ends: dict[str, int] = field(default_factory=dict)  # the updates at the end of each stage so far
     validation: dict[str, list[float]] = field(default_factory=lambda: {"update": [], "mse": []})
     best_mse: float = math.inf  # the lowest validation error so far
     best_weights: dict[str, Tensor] = field(default_factory=dict)  # the weights that reached it
@@ -47,7 +51,12 @@ class TrainingRun:
     @property
     def age(self) -> int:
         """Updates so far in the present stage."""
-        return self.updates - self.stage_start
+        return self.updates - max(self.stage_ends.values(), default=0)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the validation error over the whole recording is below the loss at which the horizon grows."""
+        return self.best_mse < self.config.grow_below
 
     @property
     def from_reset(self) -> Batch:
@@ -60,22 +69,44 @@ def signal_weights(model: StatefulLSTMExtractor) -> Tensor:
     return model.lstm.get_parameter("weight_ih_l0").data[:, 0]
 
 
-def prepare_weights(model: StatefulLSTMExtractor, config: TrainingConfig) -> None:
-    """Open the forget gates, so that the network remembers, and make the weights from S small."""
-    size = model.config.hidden_size
+def prepare_weights(model: StatefulLSTMExtractor, config: TrainingConfig, spec: SignalSpec) -> None:
+    """Open the forget gates, shut S out, and let pairs of the first layer's units turn, slow pairs to fast ones.
+
+    The speeds ω run from half the slowest sine to twice the fastest, evenly on a logarithmic scale. While h and c are
+    small, the output and input gates stand at 1/2 and the forget gate at k = σ(forget_bias); so c' = k c + W c / 4,
+    and a pair turns by ω per sample if its part of W, the candidate's recurrent weights, is 4 (rotation by ω - k I).
+    """
+    size, pairs = model.config.hidden_size, model.config.hidden_size // 2
     for layer in range(model.config.num_layers):
-        bias = model.lstm.get_parameter(f"bias_ih_l{layer}").data  # gates in the order i, f, g, o
-        bias[size : 2 * size] += config.forget_bias
-    signal_weights(model).mul_(config.signal_weight_scale)
+        model.lstm.get_parameter(f"bias_ih_l{layer}").data[size : 2 * size] += config.forget_bias  # order: i, f, g, o
+    if not config.train_signal_weights:
+        signal_weights(model).zero_()
+    if not config.rotors:
+        return
+    low, high = min(spec.frequencies) / 2, min(2 * max(spec.frequencies), spec.sample_rate / 2)
+    place = (torch.arange(pairs) + 0.5) / max(pairs, 1)
+    omega = 2 * math.pi * low * (high / low) ** place / spec.sample_rate  # rad per sample
+    for name in ("weight_ih_l0", "bias_ih_l0", "bias_hh_l0"):  # a steady drive, if strong, would hold a slow pair still
+        drive = model.lstm.get_parameter(name).data[2 * size :][: 2 * pairs]
+        drive *= 10 * omega.repeat(2).reshape(-1, *[1] * (drive.ndim - 1))
+    recurrent = model.lstm.get_parameter("weight_hh_l0").data[2 * size : 3 * size].zero_()
+    one, other = torch.arange(2 * pairs).reshape(2, -1)  # the two units of each pair
+    recurrent[one, one] = recurrent[other, other] = 4 * (torch.cos(omega) - 1 / (1 + math.exp(-config.forget_bias)))
+    recurrent[other, one], recurrent[one, other] = 4 * torch.sin(omega), -4 * torch.sin(omega)
 
 
-def new_optimizer(model: StatefulLSTMExtractor, config: TrainingConfig) -> torch.optim.Adam:
-    """A new Adam optimizer that has seen no gradients."""
-    return torch.optim.Adam(model.parameters(), betas=(0.9, config.adam_beta2))
+def new_optimizers(model: StatefulLSTMExtractor) -> list[torch.optim.Optimizer]:
+    """Adam, and Muon for the recurrent weights: it turns the matrix in all directions at the same speed."""
+    recurrent = {name: weight for name, weight in model.named_parameters() if "weight_hh" in name}
+    others = [weight for name, weight in model.named_parameters() if name not in recurrent]
+    return [
+        torch.optim.Adam([{"params": others, "factor": 1.0}], betas=(0.9, 0.99)),
+        torch.optim.Muon([{"params": list(recurrent.values()), "factor": MUON_RATE}], weight_decay=0.0),
+    ]
 
 
 def update(run: TrainingRun, batch: Batch, rate: float) -> float:
-    """One step of the optimizer; returns the loss before it.
+    """One step of the optimizers; returns the loss before it.
 
     All stages and policies share it. The gradient crosses all samples of the batch, and
     ends where the batch begins.
@@ -86,13 +117,16 @@ def update(run: TrainingRun, batch: Batch, rate: float) -> float:
     reset = batch.is_first_batch or run.memoryless
     prediction = model(batch.x.to(model.device), reset_state=reset)
     loss = nn.functional.mse_loss(prediction, batch.y.to(model.device))
-    run.optimizer.zero_grad()
+    model.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), run.config.clip_norm)
-    run.optimizer.param_groups[0]["lr"] = rate
-    run.optimizer.step()
+    for optimizer in run.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["factor"]
+        optimizer.step()
     model.detach_state()
-    signal_weights(model).mul_(1 - run.config.signal_weight_decay)
+    if not run.config.train_signal_weights:
+        signal_weights(model).zero_()
     entry = {"loss": loss.item(), "horizon": batch.x.shape[1], "learning_rate": rate}
     for name, value in entry.items():
         run.history[name].append(value)
@@ -100,65 +134,85 @@ def update(run: TrainingRun, batch: Batch, rate: float) -> float:
 
 
 def rate_at(config: TrainingConfig, horizon: int) -> float:
-    """The learning rate for a gradient that crosses so many samples."""
-    stretch = max(1.0, horizon / config.first_horizon)
-    return config.learning_rate * stretch**-config.rate_exponent
+    """The rate for so many samples: a wrong speed of rotation adds up over all of them."""
+    return min(config.learning_rate, config.phase_step / horizon)
 
 
-def cosine(config: TrainingConfig, progress: float) -> float:
-    """Factor of a rate that falls along a cosine, from 1 to ``final_rate``."""
-    height = (1 + math.cos(math.pi * progress)) / 2
-    return config.final_rate + (1 - config.final_rate) * height
+def cosine(progress: float) -> float:
+    """Factor of a rate that falls along a cosine, from 1 to `FINAL_RATE`."""
+    return FINAL_RATE + (1 - FINAL_RATE) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def threshold(config: TrainingConfig, periods: float) -> float:
-    """The loss below which a horizon of so many periods of the slowest sine grows."""
-    return config.grow_below / max(1.0, periods) ** 2
-
-
-def grow(run: TrainingRun) -> Iterator[float]:
-    """Train from reset over a short horizon; lengthen it when the loss is small."""
-    config, spec = run.config, run.dataset.spec
-    last = config.max_updates - config.anneal_updates - config.settle_updates
-    while run.horizon < spec.n_samples and run.updates < last:
-        loss = update(run, run.from_reset, rate_at(config, run.horizon))
-        periods = run.horizon / spec.sample_rate * min(spec.frequencies)
-        if loss < threshold(config, periods):
-            longer = math.ceil(run.horizon * config.horizon_growth)
-            run.horizon = min(spec.n_samples, longer)
+def lengthen(run: TrainingRun, end: int, factor: float) -> Iterator[float]:
+    """Train from reset; lengthen the horizon whenever the loss is small, up to its end."""
+    while run.horizon < end and run.updates < run.config.max_updates:
+        rate = factor * rate_at(run.config, run.horizon)
+        loss = update(run, run.from_reset, rate)
+        if loss < run.config.grow_below:
+            run.horizon = min(end, math.ceil(run.horizon * GROWTH))
         yield loss
 
 
-def fall(run: TrainingRun, updates: int, highest: float) -> Iterator[float]:
-    """Train over the whole recording, while the rate falls along a cosine."""
-    run.horizon = run.dataset.spec.n_samples
-    for age in range(run.age, updates):
-        rate = highest * cosine(run.config, age / updates)
+def grow(run: TrainingRun) -> Iterator[float]:
+    """Begin with one period of the fastest sine; end with a few of the slowest."""
+    spec = run.dataset.spec
+    period = [spec.sample_rate / f for f in (max(spec.frequencies), min(spec.frequencies))]
+    if run.age == 0:
+        run.horizon = min(spec.n_samples, math.ceil(period[0]))
+    end = math.ceil(run.config.learn_periods * period[1])
+    return lengthen(run, min(spec.n_samples, end), 1.0)
+
+
+def anneal(run: TrainingRun) -> Iterator[float]:
+    """Learn the waveform at this horizon, while the rate falls along a cosine."""
+    total, highest = run.config.anneal_updates, rate_at(run.config, run.horizon)
+    for age in range(run.age, total):
+        rate = highest * cosine(age / total)
         yield update(run, run.from_reset, rate)
 
 
-def anneal(run: TrainingRun) -> Iterable[float]:
-    """Let the learning rate fall from where growth has left it."""
-    highest = rate_at(run.config, run.dataset.spec.n_samples)
-    return fall(run, run.config.anneal_updates, highest)
+def extend(run: TrainingRun) -> Iterator[float]:
+    """Lengthen the horizon to the whole recording, at the low rate of annealing's end."""
+    return lengthen(run, run.dataset.spec.n_samples, FINAL_RATE)
 
 
-def polish_head(model: StatefulLSTMExtractor, dataset: FrequencyDataset, iterations: int) -> float:
-    """Fit the head of a model on the CPU to recorded states, by L-BFGS in float64; returns the mean squared error.
+def tune(run: TrainingRun) -> Iterable[float]:
+    """Set each clock right by Newton's method, with the selector's weights; no updates.
 
-    When the state moves as it should, most of the error is waveform: the head turns the loop in state space into a
-    curve that is not quite a sine. With the states recorded once, this is a small regression without time. L-BFGS
-    solves it far better than stochastic steps through the whole sequence do.
+    The rate of each lane is one number. The smallest change of these weights that cancels
+    all of them, to first order, solves a small linear system.
     """
-    with model.evaluation_state():
-        outputs, _ = model.lstm(model.input_norm(dataset.inputs))
-        samples_per_period = dataset.spec.sample_rate / max(dataset.spec.frequencies)
-        every = slice(
-            None, None, 3 if samples_per_period >= 60 else 1
-        )  # neighbours are almost equal then: every third is enough
+    model, device = run.model.eval(), run.model.device
+    weight = model.cpu().lstm.get_parameter("weight_ih_l0")
+    rows = torch.as_tensor(phase_rates(run.dataset.spec), dtype=torch.float32)
+    for _ in range(TUNE_STEPS):
+        error = (model(run.dataset.inputs, reset_state=True) - run.dataset.targets)[..., 0]
+        if not error.square().mean() < run.config.grow_below:
+            break  # the phase is not small: growth has not succeeded
+        rates = (rows * error).sum(dim=1)
+        gradients = [torch.autograd.grad(rate, weight, retain_graph=True)[0][:, 1:] for rate in rates]
+        slopes = torch.stack(gradients).flatten(1)
+        step = torch.linalg.pinv(slopes.double()) @ rates.detach().double()
+        weight.data[:, 1:] -= step.float().reshape(gradients[0].shape)
+    model.reset_state()
+    model.to(device)
+    return ()
+
+
+def polish(run: TrainingRun) -> Iterable[float]:
+    """Fit the head alone to the states as they now move, by L-BFGS in float64; no updates.
+
+    The state moves as it should, but the head turns its loop into a curve that is not
+    quite a sine. With the states recorded once, this is a small regression without time.
+    """
+    model, device, spec = run.model, run.model.device, run.dataset.spec
+    with model.cpu().evaluation_state():
+        outputs, _ = model.lstm(model.input_norm(run.dataset.inputs))
+        # 24 samples in a period of the fastest sine are enough
+        every = slice(None, None, max(1, int(spec.sample_rate / max(spec.frequencies) / 24)))
         states = model.output_norm(outputs)[:, every].double()
-        targets = dataset.targets[:, every].double()
-    head = model.head.double()
+    targets, head = run.dataset.targets[:, every].double(), model.head.double()
+    iterations = run.config.polish_iterations
     options: Any = {"max_iter": iterations, "max_eval": 2 * iterations, "history_size": 100}
     options |= {"tolerance_grad": 0, "tolerance_change": 0, "line_search_fn": "strong_wolfe"}
     optimizer = torch.optim.LBFGS(head.parameters(), **options)
@@ -170,23 +224,8 @@ def polish_head(model: StatefulLSTMExtractor, dataset: FrequencyDataset, iterati
         return loss
 
     optimizer.step(closure)
-    error = closure().item()
-    head.float()
-    return error
-
-
-def polish(run: TrainingRun) -> Iterable[float]:
-    """Take the best weights so far, and fit the head alone; no updates."""
-    device = run.model.device
-    run.model.load_state_dict(run.best_weights)
-    polish_head(run.model.cpu(), run.dataset, run.config.polish_iterations)
-    run.optimizer = new_optimizer(run.model.to(device), run.config)
+    model.float().to(device)
     return ()
 
 
-def settle(run: TrainingRun) -> Iterable[float]:
-    """Train all weights at a very small rate, which corrects the rate of the clock."""
-    return fall(run, run.config.settle_updates, run.config.settle_rate)
-
-
-RECIPE: tuple[Stage, ...] = (grow, anneal, polish, settle)
+RECIPE: tuple[Stage, ...] = (grow, anneal, extend, tune, polish)

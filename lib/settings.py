@@ -70,31 +70,19 @@ def _explain(settings: type[BaseModel], error: ValidationError) -> str:
 
 
 class TrainingConfig(Settings):
-    """How to train. One update is one step of the optimizer. The horizon is the number of samples that it crosses."""
+    """How to train. One update is one step of the optimizers. The horizon is the number of samples that it crosses."""
 
     weight_seed: int = Field(0, ge=0)  # of the initial weights
     forget_bias: float = 3.0  # added to the bias of the forget gates at the start, so that the state is kept for long
-    signal_weight_scale: float = Field(0.1, ge=0)  # factor on the initial weights from S(t)
-    signal_weight_decay: float = Field(0.01, ge=0, lt=1)  # fraction of these weights taken away at every update
-    adam_beta2: float = Field(0.99, gt=0, lt=1)  # decay of Adam's second moment
-    clip_norm: float = Field(0.1, gt=0)  # bound on the norm of the gradient
-    first_horizon: int = Field(250, ge=1)  # samples
-    horizon_growth: float = Field(1.15, gt=1)  # factor by which the horizon grows
-    grow_below: float = Field(5e-4, gt=0)  # the loss at which it grows: `lib.recipe.threshold`
-    learning_rate: float = Field(3e-3, gt=0)  # at the first horizon
-    rate_exponent: float = Field(1.2, ge=0)  # at n times the first horizon, the rate is divided by n to this power
-    max_updates: int = Field(3850, ge=1)  # of all stages; growth ends in time for the others
-    anneal_updates: int = Field(200, ge=1)
-    polish_iterations: int = Field(1000, ge=1)
-    settle_updates: int = Field(150, ge=1)
-    settle_rate: float = Field(1e-5, gt=0)  # the learning rate when settling begins
-    final_rate: float = Field(0.01, gt=0, le=1)  # the rate at the end of a cosine, as a fraction of its beginning
+    rotors: bool = True  # begin with pairs of units that turn: `lib.recipe.prepare_weights`
+    train_signal_weights: bool = False  # train the weights from S(t) too; else they are zero
+    clip_norm: float = Field(1.0, gt=0)  # bound on the norm of the gradient
+    learning_rate: float = Field(3e-3, gt=0)  # the highest
+    phase_step: float = Field(0.75, gt=0)  # bound on learning rate x horizon: `lib.recipe.rate_at`
+    grow_below: float = Field(2e-3, gt=0)  # the loss at which the horizon grows; training has to end below it
+    learn_periods: float = Field(2.5, gt=0)  # of the slowest sine: the horizon at which the waveform is learnt
+    max_updates: int = Field(6000, ge=1)  # a safeguard: the horizon does not grow after so many
+    anneal_updates: int = Field(1000, ge=1)
+    polish_iterations: int = Field(1500, ge=1)
     validation_noise_seeds: NoiseSeeds = (101, 102)  # the weights with the lowest error on them are kept
-    validate_every: int = Field(100, ge=1)  # updates
-    checkpoint_every: int = Field(200, ge=1)  # updates
-
-    def model_post_init(self, _context: Any) -> None:
-        """Refuse more updates for annealing and settling than for the whole training."""
-        if self.anneal_updates + self.settle_updates > self.max_updates:
-            least = f"anneal_updates + settle_updates = {self.anneal_updates} + {self.settle_updates}"
-            raise ValueError(f"max_updates = {self.max_updates}: must be at least {least}")
+    validate_every: int = Field(100, ge=1)  # updates, between validations and between checkpoints

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import inspect
 import logging
-import math
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,13 +19,17 @@ from tqdm.auto import tqdm
 from lib.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from lib.loader import FrequencyDataset, StatefulDataLoader
 from lib.model import ModelConfig, StatefulLSTMExtractor, roll_out
-from lib.recipe import RECIPE, Stage, TrainingRun, new_optimizer, prepare_weights
+from lib.recipe import RECIPE, Stage, TrainingRun, new_optimizers, prepare_weights
 from lib.settings import TrainingConfig
 from lib.signals import generate
 
 Plan = dict[str, Stage]
 log = logging.getLogger(__name__)
-PLAIN = ("horizon", "stage", "stage_start", "history", "validation", "best_mse")  # fields of a run without tensors
+PLAIN = ("horizon", "stage", "stage_ends", "history", "validation", "best_mse")  # without tensors
+
+
+class TrainingWarning(UserWarning):
+    """The training did not succeed."""
 
 
 def train(
@@ -53,6 +57,9 @@ def train(
 
     Raises:
         CheckpointError: the checkpoint is damaged or belongs to another configuration.
+
+    Warns:
+        TrainingWarning: the training did not succeed; it says how far the horizon has come, and what to change.
     """
     config = config or TrainingConfig()
     shape = (model_config or ModelConfig()).but(n_frequencies=dataset.spec.n_frequencies)
@@ -65,34 +72,37 @@ def train(
         torch.set_num_threads(1)  # more gain nothing with so few lanes, and their number changes the last bits
         torch.manual_seed(config.weight_seed)
         model = StatefulLSTMExtractor(shape).to("cuda" if torch.cuda.is_available() else "cpu")
-        prepare_weights(model, config)
-        horizon = min(config.first_horizon, dataset.spec.n_samples)
-        plan, optimizer = {stage.__name__: stage for stage in stages}, new_optimizer(model, config)
+        prepare_weights(model, config, dataset.spec)
+        plan = {stage.__name__: stage for stage in stages}
         order = [*plan, "done"]
-        run = TrainingRun(model, dataset, config, optimizer, memoryless, horizon, stage=order[0])
+        optimizers, whole = new_optimizers(model), dataset.spec.n_samples
+        run = TrainingRun(model, dataset, config, optimizers, memoryless, whole, stage=order[0])
         run.best_weights = copy.deepcopy(model.state_dict())  # until a validation finds better ones
         if path and path.exists():
             _restore(run, path, plan)
         judges = [FrequencyDataset(dataset.spec, seed) for seed in config.validation_noise_seeds]
-        with tqdm(total=config.max_updates, initial=run.updates, disable=not progress_bar, leave=False) as bar:
+        with tqdm(initial=run.updates, disable=not progress_bar, leave=False) as bar:
             while run.stage != "done":
+                bar.set_description(run.stage)
                 for loss in plan[run.stage](run):
                     bar.update()
                     if run.updates % 20 == 0:
-                        bar.set_postfix_str(f"{run.stage}, loss {loss:.1e}, horizon {run.horizon}", refresh=False)
+                        bar.set_postfix_str(f"loss {loss:.1e}, horizon {run.horizon} samples", refresh=False)
                     if run.updates % config.validate_every == 0:
                         _validate(run, judges)
-                    if run.updates % config.checkpoint_every == 0:
                         _save(run, path, plan)
                 if run.validation["update"][-1:] != [run.updates] or run.age == 0:
                     _validate(run, judges)
-                run.stage, run.stage_start = order[order.index(run.stage) + 1], run.updates
+                run.stage_ends[run.stage] = run.updates
+                run.stage = order[order.index(run.stage) + 1]
                 _save(run, path, plan)
         model.load_state_dict(run.best_weights)
         model.reset_state()
         model.cpu().eval()
-        if run.best_mse == math.inf:
-            log.warning("no validation error was finite: the weights are the initial ones")
+    if not run.succeeded and tuple(stages) == RECIPE:
+        told = f"the training did not succeed: validation MSE {run.best_mse:.1e}, horizon {run.horizon} of {whole} "
+        told += f"samples after {run.updates} updates; try another weight_seed, more max_updates or hidden_size"
+        warnings.warn(told, TrainingWarning, stacklevel=2)
     return run
 
 
@@ -137,7 +147,7 @@ def _save(run: TrainingRun, path: Path | None, plan: Plan) -> None:
             "weights": run.best_weights,
             "current_weights": run.model.state_dict(),
             "state": [run.model.hidden_state, run.model.cell_state],
-            "optimizer": run.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in run.optimizers],
             "random_state": torch.get_rng_state(),
             "progress": {name: getattr(run, name) for name in PLAIN},
         }
@@ -161,7 +171,8 @@ def _restore(run: TrainingRun, path: Path, plan: Plan) -> None:
     run.model.load_state_dict(content["current_weights"])
     state = [None if part is None else part.to(run.model.device) for part in content["state"]]
     run.model.hidden_state, run.model.cell_state = state
-    run.optimizer.load_state_dict(content["optimizer"])
+    for optimizer, kept in zip(run.optimizers, content["optimizers"], strict=True):
+        optimizer.load_state_dict(kept)
     torch.set_rng_state(content["random_state"])
     run.best_weights = content["weights"]
     vars(run).update(content["progress"])

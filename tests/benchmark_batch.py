@@ -16,7 +16,8 @@ run_dir: str = ""  # folder of the run
 test_noise_seed: int = 2  # noise seed
 """
 BODY = """
-from lib import SignalSpec, load_model, mse_by_noise_seed, write_metrics
+from lib import SignalSpec, load_model, mse_by_noise_seed
+from lib.lessons.files import write_metrics
 from lib.lessons.parameters import begin_notebook
 
 begin_notebook(run_dir=run_dir, test_noise_seed=test_noise_seed)

@@ -171,8 +171,9 @@ def browser():
 def run_all(browser, address, selector, height=1000):
     """Open a notebook, run all its cells, and bring the first element that fits the selector into view."""
     page = browser.new_page(viewport={"width": 1300, "height": height})
-    dialog = page.locator("dialog.jp-Dialog")  # on a busy machine JupyterLab sometimes asks for the kernel
-    page.add_locator_handler(dialog, lambda: dialog.locator(".jp-mod-accept").click())
+    dialog = page.locator("dialog.jp-Dialog").first  # on a busy machine JupyterLab asks for the kernel, at times twice
+    accept = dialog.locator(".jp-mod-accept")
+    page.add_locator_handler(dialog, lambda: accept.click(timeout=2000), no_wait_after=True)
     page.goto(address)
     indicator = page.locator(".jp-Notebook-ExecutionIndicator")
     page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=2 * MINUTES)

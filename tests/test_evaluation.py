@@ -12,9 +12,8 @@ from lib import (
     metrics,
     metrics_by_frequency,
     mse_by_noise_seed,
-    read_metrics,
-    write_metrics,
 )
+from lib.lessons.files import read_metrics, write_metrics
 
 
 def test_metrics_by_hand():

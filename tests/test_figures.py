@@ -6,10 +6,10 @@ import nbformat
 import pytest
 from matplotlib.testing.compare import compare_images
 
-from lib import read_metrics
 from lib.checkpoint import REFERENCE
 from lib.lessons import files
 from lib.lessons.figures import FILES
+from lib.lessons.files import read_metrics
 from lib.run import notebooks
 from lib.run.publish import FIGURES, METRICS
 

@@ -105,8 +105,12 @@ def test_the_notebooks_own_check(tmp_path):
     with pytest.raises(SettingsError, match=r"test_noise_seed = 1005: must be none of 1000 to 1009"):
         begin_notebook(test_noise_seed=1005, unseen_seeds=10)
     assert begin_notebook(train_noise_seed=2).train_noise_seed == 2  # this notebook has no test noise
-    with pytest.raises(SettingsError, match="max_updates = 10"):
-        begin_notebook(max_updates=10)
+    with pytest.raises(SettingsError, match="max_updates = 0"):
+        begin_notebook(max_updates=0)
+    with pytest.raises(SettingsError, match=r"frequencies = \(1.0, 600.0\): all must lie below half the sample rate, 500"):
+        begin_notebook(frequencies=[1, 600])
+    with pytest.raises(SettingsError, match="duration = 0.0015: sample_rate x duration must be a whole number"):
+        begin_notebook(duration=0.0015)
     begin_notebook(run_dir=str(tmp_path / "r"))
     logging.getLogger("lib.training").info("a line")
     assert "a line" in (tmp_path / "r" / "run.log").read_text(encoding="utf-8")
@@ -208,7 +212,7 @@ def test_publishing_takes_what_the_run_shows_and_nothing_else(tmp_path, monkeypa
         "from lib.lessons.figures import Picture, panels, show\n"
         "show(Picture(panels()[0], 'An empty figure.'), 'one', run_dir)\n"
         "open(run_dir + '/figures/.one.png.tmp', 'w').close()\n"
-        "from lib import write_metrics\nwrite_metrics(run_dir + '/metrics/01_good.json', {}, {})"
+        "from lib.lessons.files import write_metrics\nwrite_metrics(run_dir + '/metrics/01_good.json', {}, {})"
     )
     cells = [nbformat.v4.new_code_cell("run_dir: str = ''  # folder", metadata={"tags": ["parameters"]})]
     cells.append(nbformat.v4.new_code_cell(cell))

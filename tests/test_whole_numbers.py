@@ -20,10 +20,9 @@ from lib import (
     evaluate,
     generate,
     mse_by_noise_seed,
-    read_metrics,
     roll_out,
-    write_metrics,
 )
+from lib.lessons.files import read_metrics, write_metrics
 from lib.lessons.instruments import (
     autocorrelation,
     best_linear_prediction,
@@ -90,7 +89,7 @@ PLACES = {
     "ModelConfig": lambda n: (ModelConfig(hidden_size=n).hidden_size,),
     "model": lambda n: (StatefulLSTMExtractor(num_layers=n).lstm.num_layers,),
     "TrainingConfig": lambda n: (TrainingConfig(weight_seed=n).weight_seed,),
-    "TrainingConfig, but": lambda n: (TrainingConfig().but(first_horizon=n).first_horizon,),
+    "TrainingConfig, but": lambda n: (TrainingConfig().but(max_updates=n).max_updates,),
     "TrainingConfig, seeds": lambda n: TrainingConfig(validation_noise_seeds=(7, n)).validation_noise_seeds,
     "notebook": lambda n: (NotebookParameters(test_noise_seed=n).test_noise_seed,),
     "gradient_reach, detach_every": lambda n: gradient_reach(MODEL, DATA.inputs[:, :9], n),

@@ -9,8 +9,7 @@ from urllib.parse import quote
 
 import nbformat
 
-from lib.evaluation import read_metrics
-from lib.lessons.files import NOTEBOOKS, find_notebooks, read_yaml
+from lib.lessons.files import NOTEBOOKS, find_notebooks, read_metrics, read_yaml
 
 QUESTIONS = NOTEBOOKS / "questions.yml"
 REQUIREMENTS = NOTEBOOKS / "requirements.yml"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.nodes import ScalarNode
 
+from lib.checkpoint import versions, write_atomically
 from lib.settings import SettingsError
 
 ROOT = Path(__file__).parents[2]
@@ -103,3 +105,21 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     if not isinstance(content, dict):
         raise SettingsError(f"file = {path}: must hold lines of the form 'name: value'")
     return content
+
+
+def write_metrics(path: Path | str, results: dict[str, Any], parameters: dict[str, Any]) -> None:
+    """Write results as JSON, atomically, with the parameters and the versions that produced them."""
+    content = {"parameters": parameters, "versions": versions(), "results": results}
+    text = json.dumps(
+        content, indent=2, default=lambda value: value.tolist() if hasattr(value, "tolist") else str(value)
+    )
+    write_atomically(Path(path), (text + "\n").encode())
+
+
+def read_metrics(path: Path | str) -> dict[str, Any]:
+    """Read what `write_metrics` wrote; ValueError if the file is damaged or holds something else."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        return {name: dict(content[name]) for name in ("parameters", "versions", "results")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"metrics file {path}: damaged or not written by this project ({error!r})") from error

@@ -29,8 +29,11 @@ class NotebookParameters(Settings):
         test_noise_seed: noise seed of the test data.
         weight_seed: seed of the initial weights.
         hidden_size: units of the LSTM.
-        max_updates: updates of the training, at most; the last 350 of them anneal and settle.
+        max_updates: a safeguard of the training: its horizon does not grow after so many updates.
         unseen_seeds: how many further noise seeds to test on.
+        frequencies: of the sines, in Hz.
+        sample_rate: in Hz.
+        duration: of a recording, in s.
         phase_turns: width of the phase noise, in turns; 1 is the assignment's, less is centred about zero.
     """
 
@@ -39,12 +42,16 @@ class NotebookParameters(Settings):
     test_noise_seed: int = Field(2, ge=0, lt=2**32)
     weight_seed: int = Field(0, ge=0, lt=2**32)
     hidden_size: int = Field(32, ge=1, le=512)
-    max_updates: int = Field(3850, ge=350, le=1_000_000)
+    max_updates: int = Field(6000, ge=1, le=1_000_000)
     unseen_seeds: int = Field(100, ge=2, le=10_000)
+    frequencies: list[float] = Field([1.0, 3.0, 5.0, 7.0])
+    sample_rate: float = 1000.0
+    duration: float = 10.0
     phase_turns: float = Field(1.0, ge=0, le=1)
 
     def model_post_init(self, _context: object) -> None:
-        """Refuse noise seeds that have another use already."""
+        """Refuse signals that cannot be, and noise seeds that have another use already."""
+        _ = self.spec
         given = self.model_fields_set
         if {"train_noise_seed", "test_noise_seed"} <= given and self.train_noise_seed == self.test_noise_seed:
             raise ValueError(
@@ -69,7 +76,12 @@ class NotebookParameters(Settings):
     def spec(self) -> SignalSpec:
         """The signals."""
         half = np.pi * self.phase_turns  # less than a turn is centred, so that what is left of a sine is in step
-        return SignalSpec(phase_range=(-half, half) if self.phase_turns < 1 else (0.0, 2 * np.pi))
+        return SignalSpec(
+            frequencies=tuple(self.frequencies),
+            sample_rate=self.sample_rate,
+            duration=self.duration,
+            phase_range=(-half, half) if self.phase_turns < 1 else (0.0, 2 * np.pi),
+        )
 
     @property
     def own_checkpoint(self) -> Path | None:

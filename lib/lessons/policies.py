@@ -32,9 +32,7 @@ def detach_every(steps: int) -> Stage:
         while run.updates < config.max_updates:
             for batch in islice(loader, run.age % len(loader), None):
                 annealed = max(0, run.updates + config.anneal_updates - config.max_updates)
-                yield update(
-                    run, batch, rate_at(config, loader.steps) * cosine(config, annealed / config.anneal_updates)
-                )
+                yield update(run, batch, rate_at(config, loader.steps) * cosine(annealed / config.anneal_updates))
                 if run.updates == config.max_updates:
                     break
 
@@ -52,7 +50,7 @@ def train_policy(
 ) -> TrainingRun:
     """Train with one of `POLICIES` in place of the recipe.
 
-    The update, the rule for the learning rate and the validation are the same. There is no polishing and settling.
+    The update, the rule for the learning rate and the validation are the same. There is no tuning and polishing.
 
     Raises:
         ValueError: there is no such policy.

@@ -6,9 +6,8 @@ import nbformat
 from nbformat import NotebookNode
 
 from lib.checkpoint import write_atomically
-from lib.evaluation import read_metrics
 from lib.lessons.figures import FILES
-from lib.lessons.files import NOTEBOOKS, ROOT, find_notebooks
+from lib.lessons.files import NOTEBOOKS, ROOT, find_notebooks, read_metrics
 from lib.run.notebooks import RUNS, parameters_of
 from lib.settings import SettingsError
 

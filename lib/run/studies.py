@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from lib.checkpoint import REFERENCE, REFERENCE_CHECKPOINT, load_checkpoint, save_checkpoint
-from lib.evaluation import metrics_by_frequency, mse_by_noise_seed, write_metrics
+from lib.evaluation import metrics_by_frequency, mse_by_noise_seed
+from lib.lessons.clock import measure_clock
+from lib.lessons.files import write_metrics
 from lib.lessons.parameters import NotebookParameters
 from lib.lessons.policies import POLICIES, train_policy
 from lib.loader import FrequencyDataset
 from lib.model import ModelConfig, roll_out
+from lib.recipe import RECIPE, Stage, TrainingRun, anneal, extend, grow, polish, tune
 from lib.run.notebooks import RUNS
 from lib.settings import SettingsError, TrainingConfig
 from lib.signals import SignalSpec
@@ -21,87 +25,147 @@ from lib.training import train
 
 log = logging.getLogger(__name__)
 
-TRAIN_SEED, TEST_SEED, UNSEEN_SEEDS = 1, 2, NotebookParameters().unseen
-Variant = tuple[TrainingConfig, ModelConfig]
+TRAIN_SEED, TEST_SEED, UNSEEN_SEEDS, CLOCK_SEED = 1, 2, NotebookParameters().unseen, 3
 
 
-def _variants(training: dict[str, dict[str, Any]], shape: dict[str, dict[str, Any]]) -> dict[str, Variant]:
-    names = {**training, **shape}
-    return {name: (TrainingConfig(**training.get(name, {})), ModelConfig(**shape.get(name, {}))) for name in names}
+def adam_alone(run: TrainingRun) -> tuple[()]:
+    """For a comparison, a stage before the others: Adam trains the recurrent weights too."""
+    run.optimizers = [torch.optim.Adam([{"params": list(run.model.parameters()), "factor": 1.0}], betas=(0.9, 0.99))]
+    return ()
 
 
-STUDIES: dict[str, dict[str, Variant]] = {
-    "weight_seeds": _variants({f"weight seed {seed}": {"weight_seed": seed} for seed in range(5)}, {}),
-    "signal_weights": _variants(
-        {
-            "weights from S decay": {},
-            "no decay": {"signal_weight_decay": 0.0},
-            "no decay, full initial weights": {"signal_weight_decay": 0.0, "signal_weight_scale": 1.0},
-        },
-        {},
-    ),
-    "policies": _variants(
-        {
-            "reset every sample": {"max_updates": 50_000},
-            "carry, detach every step": {"max_updates": 50_000},
-            "carry, detach every 200": {"max_updates": 42_000},
-        },
-        {},
-    ),
-    "design": _variants(
-        {
-            "no forget bias": {"forget_bias": 0.0},
-            "learning rate halved": {"learning_rate": 1.5e-3},
-            "learning rate doubled": {"learning_rate": 6e-3},
-        },
-        {
-            "as shipped": {},
-            "hidden 16": {"hidden_size": 16},
-            "hidden 64": {"hidden_size": 64},
-            "hidden 128": {"hidden_size": 128},
-            "hidden 256": {"hidden_size": 256},
-            "two layers": {"num_layers": 2},
-            "two layers, dropout 0.1": {"num_layers": 2, "dropout": 0.1},
-            "input normalization": {"input_norm": True},
-            "output normalization": {"output_norm": True},
-            "ReLU before the output": {"activation": "relu"},
-            "linear output": {"head_size": 0, "activation": "identity"},
-        },
-    ),
+def without(*left_out: Stage) -> tuple[Stage, ...]:
+    """The recipe without some of its stages."""
+    return tuple(stage for stage in RECIPE if stage not in left_out)
+
+
+class Variant(NamedTuple):
+    """One training of a study."""
+
+    training: TrainingConfig = TrainingConfig()
+    shape: ModelConfig = ModelConfig()
+    spec: SignalSpec = SignalSpec()
+    stages: tuple[Stage, ...] = RECIPE
+    train_seed: int = TRAIN_SEED
+    policy: str = ""  # one of `POLICIES` in place of the stages
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What differs from the defaults, as plain values."""
+        parts = {"training": self.training, "model": self.shape, "signal": self.spec}
+        plain: dict[str, Any] = {k: v.model_dump(mode="json", exclude_defaults=True) for k, v in parts.items()}
+        stages = [stage.__name__ for stage in self.stages]
+        return plain | {"stages": stages, "train_noise_seed": self.train_seed, "policy": self.policy}
+
+
+def seeded(variants: dict[str, Variant], seeds: Sequence[int] = range(3)) -> dict[str, Variant]:
+    """Each variant with several weight seeds."""
+    return {
+        f"{name}, weight seed {seed}": variant._replace(training=variant.training.but(weight_seed=seed))
+        for name, variant in variants.items()
+        for seed in seeds
+    }
+
+
+def _trained(**changes: Any) -> Variant:
+    return Variant(TrainingConfig(**changes))
+
+
+def _shaped(**changes: Any) -> Variant:
+    return Variant(shape=ModelConfig(**changes))
+
+
+def _signals(*frequencies: float, sample_rate: float = 1000.0) -> Variant:
+    return Variant(spec=SignalSpec(frequencies=frequencies, sample_rate=sample_rate))
+
+
+SIGNALS = {
+    "2, 4.5, 6, 9 Hz at 500 Hz": _signals(2.0, 4.5, 6.0, 9.0, sample_rate=500.0),
+    "0.5, 1.5, 4 Hz at 200 Hz": _signals(0.5, 1.5, 4.0, sample_rate=200.0),
+    "2, 3 … 9 Hz at 1000 Hz": _signals(*map(float, range(2, 10))),
+    "5, 5.1 Hz at 1000 Hz": _signals(5.0, 5.1),
+    "3, 11.3, 20 Hz at 2000 Hz": _signals(3.0, 11.3, 20.0, sample_rate=2000.0),
+    "0.5, 3.3, 20 Hz at 1000 Hz": _signals(0.5, 3.3, 20.0),
 }
-REFERENCE_TRAINING = TrainingConfig(
-    max_updates=10_000, anneal_updates=500, polish_iterations=6_000, settle_updates=1_500
+FRESH_SIGNALS = {  # never used while the recipe was made
+    "0.7, 2.9, 13 Hz at 400 Hz": _signals(0.7, 2.9, 13.0, sample_rate=400.0),
+    "6, 6.1, 17, 18.5, 19 Hz at 1500 Hz": _signals(6.0, 6.1, 17.0, 18.5, 19.0, sample_rate=1500.0),
+    "12.3 Hz at 250 Hz": _signals(12.3, sample_rate=250.0),
+}
+STUDIES: dict[str, dict[str, Variant]] = {
+    "weight_seeds": seeded({"as shipped": Variant()}, range(20)),
+    "signals": seeded(SIGNALS | FRESH_SIGNALS),
+    "hidden_size": seeded({f"hidden {size}": _shaped(hidden_size=size) for size in (16, 64, 128)})
+    | seeded({"hidden 256": _shaped(hidden_size=256)}, [0]),
+    "stages": seeded(
+        {
+            "without growing": Variant(stages=without(grow)),
+            "without annealing": Variant(stages=without(anneal)),
+            "without extending": Variant(stages=without(extend)),
+            "without tuning": Variant(stages=without(tune)),
+            "without polishing": Variant(stages=without(polish)),
+        }
+    ),
+    "design": seeded(
+        {
+            "forget gates as PyTorch opens them": _trained(forget_bias=0.0),
+            "no rotors": _trained(rotors=False),
+            "Adam alone": Variant(stages=(adam_alone, *RECIPE)),
+            "learning rate halved": _trained(learning_rate=1.5e-3, phase_step=0.375),
+            "learning rate doubled": _trained(learning_rate=6e-3, phase_step=1.5),
+            "two layers": _shaped(num_layers=2),
+            "two layers, dropout 0.1": _shaped(num_layers=2, dropout=0.1),
+            "input normalization": _shaped(input_norm=True),
+            "output normalization": _shaped(output_norm=True),
+            "tanh before the output": _shaped(activation="tanh"),
+            "head of 32 units": _shaped(head_size=32),
+            "linear output": _shaped(head_size=0, activation="identity"),
+        }
+    ),
+    "signal_weights": {
+        f"{name}, training noise {noise}": variant._replace(train_seed=noise)
+        for name, variant in seeded({"trained": _trained(train_signal_weights=True)}).items()
+        for noise in (1, 11)
+    },
+    "policies": {
+        name: Variant(TrainingConfig(max_updates=updates), policy=name)
+        for name, updates in zip(POLICIES, (50_000, 50_000, 15_000), strict=True)
+    },
+}
+FINAL = ("weight_seeds", "signals", "hidden_size", "signal_weights", "policies", "reference")  # the test noise is read
+REFERENCE_VARIANT = Variant(
+    TrainingConfig(anneal_updates=4000, polish_iterations=6000), ModelConfig(hidden_size=64, head_size=256)
 )
-REFERENCE_SHAPE = ModelConfig(hidden_size=64, head_size=64)
 
 
-def measure(variant: str, training: TrainingConfig, shape: ModelConfig, checkpoint_name: str) -> dict[str, Any]:
-    """Train one variant (going on where a killed call stopped) and measure it; one of `POLICIES` by its name."""
-    spec = SignalSpec()
-    data = FrequencyDataset(spec, TRAIN_SEED)
-    checkpoint = RUNS / "studies" / f"{checkpoint_name}.pt"
-    if variant in POLICIES:
-        result = train_policy(variant, data, training, shape, checkpoint, progress_bar=False)
+def measure(study: str, name: str, variant: Variant) -> dict[str, Any]:
+    """Train one variant, going on where a killed call stopped, and measure it."""
+    spec, data = variant.spec, FrequencyDataset(variant.spec, variant.train_seed)
+    checkpoint = RUNS / "studies" / f"{study}-{name}.pt"
+    if variant.policy:
+        run = train_policy(variant.policy, data, variant.training, variant.shape, checkpoint, progress_bar=False)
     else:
-        result = train(data, training, shape, checkpoint, progress_bar=False)
+        run = train(data, variant.training, variant.shape, checkpoint, progress_bar=False, stages=variant.stages)
 
     def scores(noise_seed: int) -> dict[str, Any]:
         inputs = FrequencyDataset(spec, noise_seed).inputs
-        prediction = roll_out(result.model, inputs, steps=spec.n_samples, reset_every_sample=result.memoryless)
+        prediction = roll_out(run.model, inputs, steps=spec.n_samples, reset_every_sample=run.memoryless)
         return metrics_by_frequency(prediction[..., 0].double().numpy(), spec.targets, spec)
 
-    measured: dict[str, Any] = {
-        "training": training.model_dump(mode="json", exclude_defaults=True),
-        "model": shape.model_dump(mode="json", exclude_defaults=True),
-        "updates": result.updates,
-        "samples": int(sum(result.history["horizon"])),
-        "grown_to": result.history["horizon"][-training.anneal_updates - training.settle_updates - 1],
-        "validation_mse": result.best_mse,
-        "train": scores(TRAIN_SEED),
-        "test": scores(TEST_SEED),
+    measured: dict[str, Any] = variant.settings | {
+        "updates": run.updates,
+        "samples": int(sum(run.history["horizon"])),
+        "horizon": run.horizon,
+        "stage_ends": run.stage_ends,
+        "validation_mse": run.best_mse,
+        "train": scores(variant.train_seed),
     }
-    if not result.memoryless:
-        measured["unseen_mse"] = mse_by_noise_seed(result.model, spec, UNSEEN_SEEDS)
+    if study in FINAL:
+        measured["test"] = scores(TEST_SEED)
+    if not variant.policy:
+        measured["ppm"] = measure_clock(run.model, spec, CLOCK_SEED).ppm
+    if study in ("weight_seeds", "reference", "signal_weights"):
+        measured["unseen_mse"] = mse_by_noise_seed(run.model, spec, UNSEEN_SEEDS)
     return measured
 
 
@@ -114,22 +178,19 @@ def run_studies(names: Sequence[str] = ()) -> None:
     for name in names:
         if name not in STUDIES:
             raise SettingsError(f"study = {name!r}: must be one of {', '.join(STUDIES)}")
-    for name in names or STUDIES:
+    for study in names or STUDIES:
         results = {}
-        for variant, (training, shape) in STUDIES[name].items():
-            results[variant] = measure(variant, training, shape, f"{name}-{variant}")
-            log.info("%s, %s: test MSE %.2e", name, variant, results[variant]["test"]["overall"]["mse"])
-        write_metrics(
-            REFERENCE / f"{name}.json",
-            results,
-            {"train_noise_seed": TRAIN_SEED, "test_noise_seed": TEST_SEED, "unseen_noise_seeds": list(UNSEEN_SEEDS)},
-        )
+        for name, variant in STUDIES[study].items():
+            results[name] = measure(study, name, variant)
+            log.info("%s, %s: validation MSE %.2e", study, name, results[name]["validation_mse"])
+        seeds = {"test_noise_seed": TEST_SEED, "clock_noise_seed": CLOCK_SEED, "unseen_noise_seeds": list(UNSEEN_SEEDS)}
+        write_metrics(REFERENCE / f"{study}.json", results, seeds)
 
 
 def train_reference() -> None:
     """Train the reference checkpoint, keep its best weights alone, and write its measures beside it."""
-    results = measure("reference", REFERENCE_TRAINING, REFERENCE_SHAPE, "reference")
-    content = load_checkpoint(RUNS / "studies" / "reference.pt")
+    results = measure("reference", "reference", REFERENCE_VARIANT)
+    content = load_checkpoint(RUNS / "studies" / "reference-reference.pt")
     kept = ("signal", "train_noise_seed", "model", "training", "weights")
     save_checkpoint(REFERENCE_CHECKPOINT, {name: content[name] for name in kept})
     write_metrics(REFERENCE / "reference.json", results, {"command": "make reference"})

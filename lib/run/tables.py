@@ -15,7 +15,8 @@ import torch
 from tqdm import tqdm
 
 from lib.checkpoint import REFERENCE_CHECKPOINT, load_checkpoint, load_model, write_atomically
-from lib.evaluation import mse_by_noise_seed, read_metrics
+from lib.evaluation import mse_by_noise_seed
+from lib.lessons.files import read_metrics
 from lib.run.notebooks import execute
 from lib.run.plan import Run
 from lib.run.render import PAGES, single_page

@@ -16,7 +16,7 @@ from distributed.comm.addressing import get_address_host_port
 from papermill import PapermillExecutionError
 
 from lib.checkpoint import CheckpointError, load_checkpoint, write_atomically
-from lib.evaluation import read_metrics
+from lib.lessons.files import read_metrics
 from lib.lessons.parameters import CHECKPOINT_NAME, log_into
 from lib.run.notebooks import NotebookFailedError, execute, locked
 from lib.run.plan import Run, fingerprint_of_sources
