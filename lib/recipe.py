@@ -97,12 +97,10 @@ def prepare_weights(model: StatefulLSTMExtractor, config: TrainingConfig, spec: 
 
 def new_optimizers(model: StatefulLSTMExtractor) -> list[torch.optim.Optimizer]:
     """Adam, and Muon for the recurrent weights: it turns the matrix in all directions at the same speed."""
-    recurrent = {name: weight for name, weight in model.named_parameters() if "weight_hh" in name}
-    others = [weight for name, weight in model.named_parameters() if name not in recurrent]
-    return [
-        torch.optim.Adam([{"params": others, "factor": 1.0}], betas=(0.9, 0.99)),
-        torch.optim.Muon([{"params": list(recurrent.values()), "factor": MUON_RATE}], weight_decay=0.0),
-    ]
+    weights = list(model.named_parameters())
+    recurrent, others = ([w for name, w in weights if ("weight_hh" in name) is part] for part in (True, False))
+    adam = torch.optim.Adam([{"params": others, "factor": 1.0}], betas=(0.9, 0.99))
+    return [adam, torch.optim.Muon([{"params": recurrent, "factor": MUON_RATE}], weight_decay=0.0)]
 
 
 def update(run: TrainingRun, batch: Batch, rate: float) -> float:

@@ -91,8 +91,7 @@ def train(
                     if run.updates % config.validate_every == 0:
                         _validate(run, judges)
                         _save(run, path, plan)
-                if run.validation["update"][-1:] != [run.updates] or run.age == 0:
-                    _validate(run, judges)
+                _validate(run, judges)
                 run.stage_ends[run.stage] = run.updates
                 run.stage = order[order.index(run.stage) + 1]
                 _save(run, path, plan)
@@ -108,10 +107,9 @@ def train(
 
 def _validate(run: TrainingRun, judges: Sequence[FrequencyDataset]) -> None:
     """Keep the best weights so far, judged on noise that training never sees."""
-    errors = []
-    for data in judges:
-        prediction = roll_out(run.model, data.inputs.to(run.model.device), data.spec.n_samples, run.memoryless)
-        errors.append(nn.functional.mse_loss(prediction.cpu(), data.targets).item())
+    device, steps = run.model.device, run.dataset.spec.n_samples
+    outputs = [roll_out(run.model, data.inputs.to(device), steps, run.memoryless).cpu() for data in judges]
+    errors = [nn.functional.mse_loss(y, data.targets).item() for y, data in zip(outputs, judges, strict=True)]
     mse = sum(errors) / len(errors)
     run.validation["update"].append(run.updates)
     run.validation["mse"].append(mse)

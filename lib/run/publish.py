@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import nbformat
 from nbformat import NotebookNode
 
-from lib.checkpoint import write_atomically
+from lib.checkpoint import REFERENCE, write_atomically
 from lib.lessons.figures import FILES
 from lib.lessons.files import NOTEBOOKS, ROOT, find_notebooks, read_metrics
 from lib.run.notebooks import RUNS, parameters_of
@@ -98,6 +100,9 @@ def results_table() -> str:
     """The table of results, in Markdown, from the published metrics alone."""
     trained = read_metrics(METRICS / "04_evaluation.json")["results"]
     seeds = read_metrics(METRICS / "05_generalization.json")["results"]
+    studies = {name: read_metrics(REFERENCE / f"{name}.json")["results"] for name in ("weight_seeds", "signals")}
+    worst = {name: max(r["test"]["overall"]["mse"] for r in study.values()) for name, study in studies.items()}
+    sets = len({json.dumps(result["signal"]) for result in studies["signals"].values()})
     rows = [
         ("test MSE, noise seed 2, trained by `make run`", f"{trained['test']['overall']['mse']:.1e}"),
         ("the same, predicting zero", f"{trained['zero_mse']:.1e}"),
@@ -105,6 +110,8 @@ def results_table() -> str:
         ("generalization gap", f"{trained['gap']:.2%}"),
         ("worst of the unseen noise seeds / training MSE", f"{seeds['worst_ratio']:.3f}"),
         ("rate error of its clock, worst frequency, over 600 s of new noise", f"{trained['worst_ppm']:.1f} ppm"),
+        (f"worst test MSE of {len(studies['weight_seeds'])} weight seeds", f"{worst['weight_seeds']:.1e}"),
+        (f"worst test MSE on {sets} other sets of signals, 3 weight seeds each", f"{worst['signals']:.1e}"),
         ("shipped reference checkpoint: test MSE, noise seed 2", f"{trained['reference']['test_mse']:.1e}"),
         ("shipped reference checkpoint: rate error, worst frequency", f"{trained['reference']['worst_ppm']:.1f} ppm"),
     ]
