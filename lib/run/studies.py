@@ -16,7 +16,7 @@ from lib.loader import FrequencyDataset
 from lib.model import ModelConfig, roll_out
 from lib.run.notebooks import RUNS
 from lib.settings import SettingsError, TrainingConfig
-from lib.signals import SignalSpec
+from lib.signals import Array, SignalSpec
 from lib.training import train
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,10 @@ def _variants(training: dict[str, dict[str, Any]], shape: dict[str, dict[str, An
     return {name: (TrainingConfig(**training.get(name, {})), ModelConfig(**shape.get(name, {}))) for name in names}
 
 
+# Training noises and weight seeds of the study "training_grid"; a training takes some minutes.
+GRID = {f"training noise {noise}, weight seed {seed}": (noise, seed) for noise in (1, 7) for seed in (0, 1)}
 STUDIES: dict[str, dict[str, Variant]] = {
+    "training_grid": _variants({name: {"weight_seed": seed} for name, (_, seed) in GRID.items()}, {}),
     "weight_seeds": _variants({f"weight seed {seed}": {"weight_seed": seed} for seed in range(5)}, {}),
     "signal_weights": _variants(
         {
@@ -76,19 +79,26 @@ REFERENCE_SHAPE = ModelConfig(hidden_size=64, head_size=64)
 
 
 def measure(variant: str, training: TrainingConfig, shape: ModelConfig, checkpoint_name: str) -> dict[str, Any]:
-    """Train one variant (going on where a killed call stopped) and measure it; one of `POLICIES` by its name."""
+    """Train one variant (going on where a killed call stopped) and measure it; one of `POLICIES` by its name.
+
+    The training noise is that of `GRID` for its variants, and `TRAIN_SEED` for all others.
+    """
     spec = SignalSpec()
-    data = FrequencyDataset(spec, TRAIN_SEED)
+    train_seed, _ = GRID.get(variant, (TRAIN_SEED, 0))
+    data = FrequencyDataset(spec, train_seed)
     checkpoint = RUNS / "studies" / f"{checkpoint_name}.pt"
     if variant in POLICIES:
         result = train_policy(variant, data, training, shape, checkpoint, progress_bar=False)
     else:
         result = train(data, training, shape, checkpoint, progress_bar=False)
 
-    def scores(noise_seed: int) -> dict[str, Any]:
+    def output(noise_seed: int) -> Array:
         inputs = FrequencyDataset(spec, noise_seed).inputs
         prediction = roll_out(result.model, inputs, steps=spec.n_samples, reset_every_sample=result.memoryless)
-        return metrics_by_frequency(prediction[..., 0].double().numpy(), spec.targets, spec)
+        return prediction[..., 0].double().numpy()
+
+    test, start = output(TEST_SEED), round(0.25 * spec.sample_rate / min(spec.frequencies))
+    squared = (test - spec.targets) ** 2
 
     measured: dict[str, Any] = {
         "training": training.model_dump(mode="json", exclude_defaults=True),
@@ -97,8 +107,11 @@ def measure(variant: str, training: TrainingConfig, shape: ModelConfig, checkpoi
         "samples": int(sum(result.history["horizon"])),
         "grown_to": result.history["horizon"][-training.anneal_updates - training.settle_updates - 1],
         "validation_mse": result.best_mse,
-        "train": scores(TRAIN_SEED),
-        "test": scores(TEST_SEED),
+        "train_noise_seed": train_seed,
+        "train": metrics_by_frequency(output(train_seed), spec.targets, spec),
+        "test": metrics_by_frequency(test, spec.targets, spec),
+        "start_mse": squared[:, :start].mean(axis=1),  # of each frequency: a quarter of the slowest period
+        "rest_mse": squared[:, start:].mean(axis=1),
     }
     if not result.memoryless:
         measured["unseen_mse"] = mse_by_noise_seed(result.model, spec, UNSEEN_SEEDS)
