@@ -10,7 +10,7 @@ from lib.lessons.plots import distortion as plots
 from lib.lessons.plots.evaluation import seeds
 from lib.lessons.plots.generalization import trainings
 from lib.lessons.plots.signals import gains, scales
-from lib.lessons.tables import markdown_table, metrics_table
+from lib.lessons.tables import markdown_table, metrics_table, training_grid, training_scores
 
 SPEC = SignalSpec()
 
@@ -54,6 +54,9 @@ def test_swaps_and_the_price_of_listening():
     assert swaps["same"].change == 0
     assert swaps["silence"].mse == pytest.approx(swaps["same"].mse, rel=0.05)
     assert "| silence |" in experiments.swap_table(swaps)
+    delta, difference = experiments.influence(model, SPEC, [2, 3])
+    assert delta[0] == swaps["silence"].change
+    assert (difference <= delta).all()
     bias, variance = experiments.price_of_listening(model, SPEC, range(3))
     assert bias.shape == variance.shape == (4,)
     assert (variance < 0.01 * bias).all()  # zero for a network that is deaf
@@ -103,6 +106,7 @@ def test_kinds_count_every_roll_out():
     assert between.branches(found) == 0
     found.frequency[2, 2] = 2.9
     assert between.branches(found) == pytest.approx(1.1)
+    assert "| net, 3 to 5 Hz | 3 | 2 | 4 | 3 | 1.1 |" in between.table({"net": [found]}, SPEC)
 
 
 def test_figures_say_what_they_show():
@@ -117,6 +121,22 @@ def test_figures_say_what_they_show():
     assert "unseen up to 2.0e-06" in trainings({"one": {"train": 1e-6, "unseen": np.array([1e-6, 2e-6])}}).alt
     assert "4: 0.50" in scales((1, 4), np.array([[1.0, 1.0], [0.5, 0.5]])).alt
     assert "α = 1: 0.5" in gains(np.array([0, 1]), [1, 0], [1, 0], (0, 1), np.array([[0.0], [0.5]])).alt
+
+
+def test_a_grid_of_trainings():
+    def result(noise, seed, mse):
+        overall = {"overall": {"mse": mse}}
+        training = {"weight_seed": seed} if seed else {}  # the default is left out
+        return {"train_noise_seed": noise, "training": training, "train": overall, "test": overall, "unseen_mse": [mse]}
+
+    results = {f"{n} {s}": result(n, s, 10 * n + s) for n in (7, 1) for s in (1, 0)}
+    noises, weights, mse = training_grid(results)
+    assert (noises, weights) == ([1, 7], [0, 1])
+    np.testing.assert_array_equal(mse, [[10, 11], [70, 71]])
+    assert training_scores(results)["7 1"] == {"train": 71, "test": 71, "unseen": np.array([71])}
+    del results["7 0"]
+    with pytest.raises(ValueError, match=r"lacks \[\(7, 0\)\]"):
+        training_grid(results)
 
 
 def test_tables():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from lib.lessons.tables import markdown_table
 from lib.model import StatefulLSTMExtractor, roll_out
 from lib.signals import Array, SignalSpec
 
@@ -78,3 +80,16 @@ def branches(between: Between) -> float:
     """The largest difference in frequency, Hz, that the start alone makes, at one w; 0 where nothing oscillates."""
     oscillating = between.frequency[:, np.isfinite(between.frequency).all(axis=0)]
     return float(np.ptp(oscillating, axis=0).max(initial=0.0))
+
+
+def table(sweeps: Mapping[str, Sequence[Between]], spec: SignalSpec) -> str:
+    """`kinds` and `branches` of each network and pair, as a Markdown table."""
+    rows: list[list[object]] = []
+    heads: list[str] = []
+    for name, found in sweeps.items():
+        for between in found:
+            low, high = (f"{spec.frequencies[index]:g}" for index in between.pair)
+            counts = kinds(between, spec)
+            heads = ["network and pair", *counts, "the start alone changes (Hz)"]
+            rows.append([f"{name}, {low} to {high} Hz", *counts.values(), f"{branches(between):.1f}"])
+    return markdown_table(heads, rows)

@@ -43,6 +43,19 @@ def swap_table(swaps: Mapping[str, Swap]) -> str:
     return "\n".join([*lines, *(f"| {name} | {mse:.3e} | {change:.1e} |" for name, (mse, change) in swaps.items())])
 
 
+def influence(model: StatefulLSTMExtractor, spec: SignalSpec, noise_seeds: list[int]) -> tuple[Array, Array]:
+    """How much the outputs owe to each noise: (noise seeds,) each.
+
+    Returns:
+        The largest change of any output when the noise is replaced by silence, and by how much the RMSE changes,
+        which cannot be more.
+    """
+    silent = output_with(model, spec, np.zeros(spec.n_samples))
+    outputs = [output_with(model, spec, signal) for signal in generate(spec, noise_seeds).mixed]
+    rmse = [np.sqrt(np.mean((y - spec.targets) ** 2)) for y in (silent, *outputs)]
+    return np.array([np.abs(y - silent).max() for y in outputs]), np.abs(np.array(rmse[1:]) - rmse[0])
+
+
 def price_of_listening(model: StatefulLSTMExtractor, spec: SignalSpec, noise_seeds: range) -> tuple[Array, Array]:
     """The two parts of the error over many noises, of each frequency: E[(ŷ − y)²] = (E[ŷ] − y)² + Var(ŷ).
 

@@ -66,7 +66,8 @@ def seeds(train: float, test: float, unseen: Mapping[str, Array]) -> Picture:
     texts = []
     for axes, (name, values) in zip(np.atleast_1d(grid), unseen.items(), strict=True):
         ratios = values / train
-        edge = max(1e-6, 0.05 * float(np.ptp([*ratios, test / train, 1.0])))  # a deaf network has one value for all
+        spread = float(np.ptp([*ratios, test / train, 1.0]))
+        edge = 0.05 * spread if spread > 1e-6 else 1e-3  # a deaf network has one value for all noises
         reach = min(ratios.min(), test / train, 1.0) - edge, max(ratios.max(), test / train, 1.0) + edge
         axes.hist(ratios, bins=30, range=reach, color=BLUE, alpha=0.6, label="unseen noise seeds")
         axes.axvline(1.0, color="black", linestyle="-", label="training noise")

@@ -1,4 +1,4 @@
-"""Notebooks 03 and 05: figures of training."""
+"""Notebook 03: figures of training."""
 
 from __future__ import annotations
 
