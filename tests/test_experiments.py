@@ -106,7 +106,7 @@ def test_kinds_count_every_roll_out():
     assert between.branches(found) == 0
     found.frequency[2, 2] = 2.9
     assert between.branches(found) == pytest.approx(1.1)
-    assert "| net, 3 to 5 Hz | 3 | 2 | 4 | 3 | 1.1 |" in between.table({"net": [found]}, SPEC)
+    assert "| net, 3 to 5 Hz | 3 | 2 | 4 | 3 | 1.5 | 1.1 |" in between.table({"net": [found]}, SPEC)
 
 
 def test_figures_say_what_they_show():

@@ -82,14 +82,20 @@ def branches(between: Between) -> float:
     return float(np.ptp(oscillating, axis=0).max(initial=0.0))
 
 
+def largest_step(between: Between) -> float:
+    """The largest difference in frequency, Hz, between neighbouring mixtures that oscillate, from reset."""
+    return float(np.nanmax(np.abs(np.diff(between.frequency[0])), initial=0.0))
+
+
 def table(sweeps: Mapping[str, Sequence[Between]], spec: SignalSpec) -> str:
-    """`kinds` and `branches` of each network and pair, as a Markdown table."""
+    """What `kinds`, `largest_step` and `branches` tell of each network and pair, as a Markdown table."""
     rows: list[list[object]] = []
     heads: list[str] = []
     for name, found in sweeps.items():
         for between in found:
             low, high = (f"{spec.frequencies[index]:g}" for index in between.pair)
             counts = kinds(between, spec)
-            heads = ["network and pair", *counts, "the start alone changes (Hz)"]
-            rows.append([f"{name}, {low} to {high} Hz", *counts.values(), f"{branches(between):.1f}"])
+            heads = ["network and pair", *counts, "largest step (Hz)", "due to the start (Hz)"]
+            measured = [f"{largest_step(between):.1f}", f"{branches(between):.1f}"]
+            rows.append([f"{name}, {low} to {high} Hz", *counts.values(), *measured])
     return markdown_table(heads, rows)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lib.lessons.between import STARTS, Between
+from lib.lessons.between import STARTS, Between, largest_step
 from lib.lessons.figures import BLUE, GREY, LINES, RED, Picture, label, panels
 from lib.signals import Array, SignalSpec
 
@@ -55,10 +55,11 @@ def between_selectors(spec: SignalSpec, networks: Mapping[str, Sequence[Between]
     texts = []
     for name, sweeps in networks.items():
         silent = sum(int(np.isnan(found.frequency[:, 1:-1]).sum()) for found in sweeps)
-        texts.append(f"{name}: {silent} of {sum(found.frequency[:, 1:-1].size for found in sweeps)} stand still")
+        steps = ", ".join(f"{largest_step(found):.1f}" for found in sweeps)
+        texts.append(f"{name}: largest steps {steps} Hz, {silent} roll-outs without oscillation")
     return Picture(
         figure,
         "Frequency and amplitude of the output against the weight of the second selector, for each pair of neighbours. "
-        "At both ends the frequency is that of a selector; in between it moves smoothly in some panels and jumps in "
-        f"others. {'; '.join(texts)}.",
+        "At both ends the frequency is that of a selector. In between, the figure shows where it moves in small steps, "
+        f"where it jumps, and where the output stands still. {'; '.join(texts)}.",
     )
