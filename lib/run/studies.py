@@ -10,6 +10,7 @@ import numpy as np
 
 from lib.checkpoint import REFERENCE, REFERENCE_CHECKPOINT, load_checkpoint, save_checkpoint
 from lib.evaluation import metrics_by_frequency, mse_by_noise_seed, write_metrics
+from lib.lessons.clock import measure_clock
 from lib.lessons.parameters import NotebookParameters
 from lib.lessons.policies import POLICIES, train_policy
 from lib.loader import FrequencyDataset
@@ -115,6 +116,7 @@ def measure(variant: str, training: TrainingConfig, shape: ModelConfig, checkpoi
     }
     if not result.memoryless:
         measured["unseen_mse"] = mse_by_noise_seed(result.model, spec, UNSEEN_SEEDS)
+        measured["clock_ppm"] = measure_clock(result.model, spec, noise_seed=50).ppm
     return measured
 
 
