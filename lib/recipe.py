@@ -152,12 +152,12 @@ def lengthen(run: TrainingRun, end: int, factor: float) -> Iterator[float]:
 
 
 def grow(run: TrainingRun) -> Iterator[float]:
-    """Begin with one period of the fastest sine; end with a few of the slowest."""
+    """Begin with a period of the fastest sine; end with a few of the slowest, a tenth at least."""
     spec = run.dataset.spec
     period = [spec.sample_rate / f for f in (max(spec.frequencies), min(spec.frequencies))]
     if run.age == 0:
         run.horizon = min(spec.n_samples, math.ceil(period[0]))
-    end = math.ceil(run.config.learn_periods * period[1])
+    end = math.ceil(max(run.config.learn_periods * period[1], spec.n_samples / 10))
     return lengthen(run, min(spec.n_samples, end), 1.0)
 
 

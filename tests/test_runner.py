@@ -107,9 +107,9 @@ def test_the_notebooks_own_check(tmp_path):
     assert begin_notebook(train_noise_seed=2).train_noise_seed == 2  # this notebook has no test noise
     with pytest.raises(SettingsError, match="max_updates = 0"):
         begin_notebook(max_updates=0)
-    with pytest.raises(SettingsError, match=r"frequencies = \(1.0, 600.0\): all must lie below half the sample rate, 500"):
+    with pytest.raises(SettingsError, match=r"frequencies = \(1\.0, 600\.0\): all must lie below half the"):
         begin_notebook(frequencies=[1, 600])
-    with pytest.raises(SettingsError, match="duration = 0.0015: sample_rate x duration must be a whole number"):
+    with pytest.raises(SettingsError, match=r"duration = 0\.0015: sample_rate x duration must be a whole number"):
         begin_notebook(duration=0.0015)
     begin_notebook(run_dir=str(tmp_path / "r"))
     logging.getLogger("lib.training").info("a line")

@@ -83,8 +83,8 @@ def test_what_needs_a_script_is_one_picture_and_a_sentence_without(soups, name):
 def test_every_question_can_be_reached_from_the_index(soups):
     links = [link.get_text() for link in soups["00_assignment"].select("main td a")]
     for questions in read_questions().values():
-        for words in questions.values():
-            assert words in links, f"{QUESTIONS.name}: {words}"
+        for question in questions.values():
+            assert question["asks"] in links, f"{QUESTIONS.name}: {question['asks']}"
 
 
 @needs_browser

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -71,3 +72,20 @@ def clock_figure(clock: Clock, spec: SignalSpec) -> Picture:
     rates = "; ".join(f"{f:g} Hz {ppm:+.1f}" for f, ppm in zip(spec.frequencies, clock.ppm, strict=True))
     over = f"over {clock.time[0] + clock.time[-1]:.0f} s"
     return Picture(figure, f"How late each output is {over}: almost straight lines. Their slopes in µs per s: {rates}.")
+
+
+def clock_table(clocks: Sequence[Clock], spec: SignalSpec) -> str:
+    """The rate error of each frequency over several noise seeds, as a Markdown table."""
+    lines = ["| | rate error (ppm) | from, to | late after 10 min (ms) |", "| --- | ---: | ---: | ---: |"]
+    rates = np.array([clock.ppm for clock in clocks])
+    late = 1e3 * clocks[0].late[:, -1]
+    for lane, (name, _) in enumerate(spec.choices):
+        spread = f"{rates[:, lane].min():+.2f}, {rates[:, lane].max():+.2f}"
+        lines.append(f"| {name} | {rates[:, lane].mean():+.2f} | {spread} | {late[lane]:+.2f} |")
+    return "\n".join(lines)
+
+
+def cost_of_lateness(clocks: Sequence[Clock], spec: SignalSpec) -> Array:
+    """What the lateness at the end of the roll-out costs, as an MSE of each frequency: 1 − cos(2πfτ)."""
+    late = np.mean([clock.late[:, -1] for clock in clocks], axis=0)
+    return 1 - np.cos(2 * np.pi * np.array(spec.frequencies) * late)

@@ -1,4 +1,4 @@
-"""Notebook 00: the sections of all notebooks, the questions they answer, the requirements they meet."""
+"""Notebook 00: the sections of all notebooks, the questions they answer, the requirements they meet, and terms."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ from lib.lessons.files import NOTEBOOKS, find_notebooks, read_metrics, read_yaml
 
 QUESTIONS = NOTEBOOKS / "questions.yml"
 REQUIREMENTS = NOTEBOOKS / "requirements.yml"
+GLOSSARY = NOTEBOOKS / "glossary.yml"
+KINDS = {  # how a question is answered, and how notebook 0 says it
+    "shown": "a cell",
+    "judgement": "judgement",
+    "later": "a first answer",
+}
 
 
 class Section(NamedTuple):
@@ -23,12 +29,16 @@ class Section(NamedTuple):
         level: 1 for the title, 2 for a section, 3 for a question.
         title: the heading's words.
         questions: ids of the questions that it answers.
+        text: its prose, up to the next heading.
+        cells: ids of its cells of code, up to the next heading.
     """
 
     notebook: str
     level: int
     title: str
     questions: tuple[str, ...]
+    text: str = ""
+    cells: tuple[str, ...] = ()
 
     @property
     def anchor(self) -> str:
@@ -47,49 +57,98 @@ class Section(NamedTuple):
 
 
 def sections(notebook: Path) -> list[Section]:
-    """The headings of a notebook, in order."""
-    found = []
+    """The headings of a notebook, in order, each with what stands below it."""
+    found: list[Section] = []
     for cell in nbformat.read(notebook, as_version=4).cells:
-        for marks, title in re.findall(r"^(#+) (.+)$", cell.source, re.MULTILINE) * (cell.cell_type == "markdown"):
+        if cell.cell_type == "code" and found:
+            found[-1] = found[-1]._replace(cells=(*found[-1].cells, cell.id))
+        if cell.cell_type != "markdown":
+            continue
+        before, *parts = re.split(r"^(?=#+ )", cell.source, flags=re.MULTILINE)
+        if found:
+            found[-1] = found[-1]._replace(text=f"{found[-1].text}\n{before}")
+        for part in parts:
+            heading, _, text = part.partition("\n")
+            marks, title = heading.split(" ", 1)
             names = tuple(
                 name
                 for group in re.findall(r"\(([0-9a-f., ]+)\)", title)
                 for name in re.findall(r"\d(?:\.\d[a-f]?)?", group)
             )
-            found.append(Section(notebook.stem, len(marks), title.strip(), names))
+            found.append(Section(notebook.stem, len(marks), title.strip(), names, text))
     return found
 
 
-def read_questions() -> dict[str, dict[str, str]]:
-    """The questions by chapter: id and wording of each."""
-    content: dict[str, dict[str, str]] = read_yaml(QUESTIONS)
+def read_questions() -> dict[str, dict[str, dict[str, str]]]:
+    """The questions by chapter: by id, what it ``asks``, the ``kind`` of its answer, and perhaps the ``cell``."""
+    content: dict[str, dict[str, dict[str, str]]] = read_yaml(QUESTIONS)
     return content
+
+
+def answers() -> dict[str, Section]:
+    """The section that answers each question: the first whose heading names it."""
+    found: dict[str, Section] = {}
+    for notebook in find_notebooks():
+        for section in sections(notebook):
+            for name in section.questions:
+                found.setdefault(name, section)
+    return found
 
 
 def question_index() -> str:
     """All questions, in Markdown, each linked to the section that answers it.
 
     Raises:
-        ValueError: a question has no answer, or a heading answers a question that does not exist.
+        ValueError: a question has no answer, a heading answers a question that does not exist, or the section does
+            not answer in the way that is said.
     """
-    asked = read_questions()
-    answers: dict[str, Section] = {}
-    for notebook in find_notebooks():
-        for section in sections(notebook):
-            for name in section.questions:
-                answers.setdefault(name, section)
+    asked, found = read_questions(), answers()
     known = {name for chapter in asked.values() for name in chapter}
-    if known != set(answers):
+    if known != set(found):
         raise ValueError(
-            f"questions without an answer: {sorted(known - set(answers)) or 'none'}; "
-            f"answers without a question: {sorted(set(answers) - known) or 'none'}"
+            f"questions without an answer: {sorted(known - set(found)) or 'none'}; "
+            f"answers without a question: {sorted(set(found) - known) or 'none'}"
         )
-    lines = ["| | question | answered in |", "| --- | --- | --- |"]
+    lines = ["| | question | notebook | answered by |", "| --- | --- | ---: | --- |"]
     for chapter, questions in asked.items():
-        lines.append(f"| | **{chapter}** | |")
-        for name, words in questions.items():
-            section = answers[name]
-            lines.append(f"| {name} | [{words}]({section.link}) | {section.notebook[:2].lstrip('0')} |")
+        lines.append(f"| | **{chapter}** | | |")
+        for name, question in questions.items():
+            section = found[name]
+            _check_kind(name, question, section)
+            told = f"[{question['asks']}]({section.link})"
+            lines.append(f"| {name} | {told} | {section.notebook[:2].lstrip('0')} | {KINDS[question['kind']]} |")
+    return "\n".join(lines)
+
+
+def _check_kind(name: str, question: dict[str, str], section: Section) -> None:
+    """Refuse a question that is not answered as its ``kind`` says."""
+    kind, cell = question["kind"], question.get("cell")
+    if kind not in KINDS:
+        raise ValueError(f"question {name}: kind = {kind!r}: must be one of {', '.join(KINDS)}")
+    if kind == "shown" and (cell or "") not in (*section.cells, "" if section.cells else None):
+        raise ValueError(f"question {name}: cell = {cell!r}: must be one of {section.cells} in {section.title!r}")
+    if kind == "judgement" and "matter of judgement" not in section.text:
+        raise ValueError(f"question {name}: {section.title!r} must say that it is a matter of judgement")
+
+
+def glossary() -> str:
+    """All terms, in Markdown, each with a sentence and a link to where its notebook uses it first.
+
+    Raises:
+        ValueError: a term does not occur in its notebook.
+    """
+    places = {path.stem[:2]: sections(path) for path in find_notebooks()}
+    lines = ["| term | meaning | explained in |", "| --- | --- | --- |"]
+    for group, terms in read_yaml(GLOSSARY).items():
+        lines.append(f"| **{group}** | | |")
+        for term, entry in terms.items():
+            sought = entry.get("seek", rf"\b{re.escape(term)}")
+            found = [s for s in places[entry["where"]] if re.search(sought, f"{s.title}\n{s.text}", re.IGNORECASE)]
+            if not found:
+                raise ValueError(f"term {term!r}: must occur in the prose of notebook {entry['where']}")
+            section = next((s for s in found if s.level > 1), found[0])  # the summary below the title explains little
+            words = section.words.replace("|", "")
+            lines.append(f"| {term} | {entry['means']} | {entry['where'].lstrip('0')} · [{words}]({section.link}) |")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Notebooks 01 to 05: instruments that look into one LSTM step, follow gradients through time, and measure noise."""
+"""Notebooks 01 to 04: instruments that look into one LSTM step, follow gradients through time, and measure noise."""
 
 from __future__ import annotations
 

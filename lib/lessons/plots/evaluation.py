@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import cycle
 
 import numpy as np
 
@@ -29,7 +28,7 @@ def graph_1(spec: SignalSpec, mixed: Array, prediction: Array, index: int = 1, s
     axes.plot(time, spec.targets[index, shown], color=BLUE, linewidth=2.2, linestyle="-", label="target")
     dots = {"linestyle": "none", "marker": "o", "markersize": 2.8}
     axes.plot(time[::10], prediction[index, shown][::10], color=RED, label="output, every 10th sample", **dots)
-    label(axes, "time (s)", "amplitude (no unit)", f"f = {spec.frequencies[index]:g} Hz", legend=True)
+    label(axes, "time (s)", "S, target, output", f"f = {spec.frequencies[index]:g} Hz", legend=True)
     return Picture(
         figure,
         f"The first {seconds:g} s at {spec.frequencies[index]:g} Hz: behind, in grey, the noisy mixed input, a "
@@ -51,7 +50,8 @@ def graph_2(spec: SignalSpec, prediction: Array, seconds: float = 1.0) -> Pictur
         axes.plot(time, spec.targets[i, shown], color=BLUE, linewidth=3.5, alpha=0.5, linestyle="-", label="target")
         axes.plot(time, prediction[i, shown], color=RED, linewidth=1.2, linestyle="--", label="LSTM output")
         title = f"{spec.frequencies[i]:g} Hz: MSE {scores['mse']:.1e}, R² {scores['r2']:.6f}"
-        label(axes, "time (s)" if i >= spec.n_frequencies - columns else "", "" if i % columns else "(no unit)", title)
+        below, left = i >= spec.n_frequencies - columns, i % columns == 0
+        label(axes, "time (s)" if below else "", "target, output" if left else "", title)
         texts.append(title)
     for axes in flat[spec.n_frequencies :]:
         axes.set_axis_off()
@@ -60,64 +60,20 @@ def graph_2(spec: SignalSpec, prediction: Array, seconds: float = 1.0) -> Pictur
     return Picture(figure, f"A panel per frequency, the output drawn over the target. {'; '.join(texts)}.")
 
 
-def error_over_time(spec: SignalSpec, squared: Array, window: float = 0.1) -> Picture:
-    """Squared error per frequency over time, (n_frequencies, samples), averaged over windows of so many seconds."""
-    size = round(window * spec.sample_rate)
-    usable = squared.shape[1] // size * size
-    means = squared[:, :usable].reshape(len(squared), -1, size).mean(axis=2)
-    figure, axes = panels(height=3.0)
-    for mean, frequency in zip(means, spec.frequencies, strict=True):
-        axes.plot((np.arange(len(mean)) + 0.5) * window, mean, label=f"{frequency:g} Hz")
-    axes.set(yscale="log")
-    label(axes, "time (s)", "squared error (no unit)", "", legend=True)
-    first, last = means[:, 0].mean(), means[:, -10:].mean()
-    return Picture(
-        figure,
-        f"Squared error per frequency over {usable / spec.sample_rate:g} s on a logarithmic scale, in windows of "
-        f"{window:g} s. Averaged over the frequencies it is {first:.0e} in the first window and {last:.0e} at the end.",
-    )
-
-
-def error_distribution(spec: SignalSpec, errors: Array) -> Picture:
-    """Distribution of the errors, (n_frequencies, samples), per frequency."""
-    figure, axes = panels(height=2.8)
-    limit = float(np.quantile(np.abs(errors), 0.999))
-    for error, frequency, line in zip(errors, spec.frequencies, cycle(("-", "--", "-.", ":")), strict=False):
-        options = {"bins": 80, "range": (-limit, limit), "density": True, "histtype": "step", "linewidth": 1.5}
-        axes.hist(error, label=f"{frequency:g} Hz", linestyle=line, **options)
-    label(axes, "output − target (no unit)", "probability density", "", legend=True)
-    return Picture(
-        figure,
-        f"Distributions of the error per frequency, all centred near zero; 99.9 % of all lie within ±{limit:.3f}.",
-    )
-
-
-def error_by_phase(spec: SignalSpec, errors: Array, bins: int = 60) -> Picture:
-    """Mean error against the phase of the target's period, per frequency; errors (n_frequencies, samples)."""
-    figure, axes = panels(height=2.8)
-    for error, frequency in zip(errors, spec.frequencies, strict=True):
-        phase = (spec.time * frequency) % 1
-        which = np.minimum((phase * bins).astype(int), bins - 1)
-        means = np.bincount(which, error, bins) / np.maximum(np.bincount(which, minlength=bins), 1)
-        axes.plot((np.arange(bins) + 0.5) / bins, means, label=f"{frequency:g} Hz")
-    label(axes, "phase of the target (periods)", "mean error (no unit)", "", legend=True)
-    return Picture(
-        figure,
-        "Mean error against the phase of the target, per frequency: wavy lines that swing up to "
-        f"{max(np.abs(line.get_ydata()).max() for line in axes.get_lines()):.0e} around zero.",
-    )
-
-
 def seeds(train: float, test: float, unseen: Mapping[str, Array]) -> Picture:
     """Distribution of the MSE over unseen noise seeds relative to the training MSE, a panel per model."""
     figure, grid = panels(len(unseen), 1, height=1.7)
     texts = []
     for axes, (name, values) in zip(np.atleast_1d(grid), unseen.items(), strict=True):
-        axes.hist(values / train, bins=30, color=BLUE, alpha=0.6, label="unseen noise seeds")
+        ratios = values / train
+        spread = float(np.ptp([*ratios, test / train, 1.0]))
+        edge = 0.05 * spread if spread > 1e-6 else 1e-3  # a deaf network has one value for all noises
+        reach = min(ratios.min(), test / train, 1.0) - edge, max(ratios.max(), test / train, 1.0) + edge
+        axes.hist(ratios, bins=30, range=reach, color=BLUE, alpha=0.6, label="unseen noise seeds")
         axes.axvline(1.0, color="black", linestyle="-", label="training noise")
         axes.axvline(test / train, color=RED, linestyle="--", label="test noise")
         axes.ticklabel_format(useOffset=False)
-        label(axes, "MSE / training MSE (no unit)", "noise seeds", name, legend=True)
+        label(axes, "MSE / training MSE", "noise seeds", name, legend=True)
         texts.append(f"{name}: from {values.min() / train:.4f} to {values.max() / train:.4f}")
     return Picture(
         figure, f"Histogram of the MSE over unseen noise seeds as a multiple of the training MSE. {'; '.join(texts)}."
@@ -141,7 +97,7 @@ def seed_strips(results: Mapping[str, Mapping[str, Array]]) -> Picture:
         texts.append(f"{name}: train {float(values['train']):.1e}, unseen {unseen.min():.1e} to {unseen.max():.1e}")
     axes.set(xscale="log", yticks=range(len(results)), yticklabels=list(results))
     axes.invert_yaxis()
-    label(axes, "MSE over all rows (no unit)", "", "", legend=True)
+    label(axes, "MSE over all rows", "", "", legend=True)
     return Picture(figure, f"MSE on training, test and unseen noise. {'; '.join(texts)}.")
 
 
@@ -162,5 +118,5 @@ def intervention(
     for moment in happened.values():
         axes.axvline(moment, color="black", linestyle=":")
     name = ", ".join([name, *(f"{event} at {moment:g} s" for event, moment in happened.items())])
-    label(axes, "time (s)", "amplitude (no unit)", f"{name}: MSE of the last quarter {mse:.1e}", legend=True)
+    label(axes, "time (s)", "target, output", f"{name}: MSE of the last quarter {mse:.1e}", legend=True)
     return Picture(figure, f"{name}: output and target over time; over the last quarter the MSE is {mse:.1e}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -18,9 +18,9 @@ def components(spec: SignalSpec, noisy: Array, mixed: Array, index: int = 1, sec
     figure, (upper, lower) = panels(2, 1, height=2.1, sharex=True)
     upper.plot(time, noisy[shown, index], color=GREY, linewidth=0.6, linestyle="-", label="noisy component")
     upper.plot(time, spec.targets[index, shown], color=BLUE, linewidth=2, linestyle="-", label="pure target")
-    label(upper, "", "amplitude (no unit)", f"one component, {name}", legend=True)
+    label(upper, "", "component, target", f"one component, {name}", legend=True)
     lower.plot(time, mixed[shown], color=GREY, linewidth=0.6)
-    label(lower, "time (s)", "amplitude (no unit)", "the mixture S(t) that the network gets")
+    label(lower, "time (s)", "S(t)", "the mixture S(t) that the network gets")
     return Picture(
         figure,
         f"Above, the noisy {name} component: it fills the whole band between minus and plus one at every moment, and "
@@ -35,7 +35,7 @@ def distributions(mixed: Array, moments: Mapping[int, str]) -> Picture:
     for (sample, name), line in zip(moments.items(), ("-", "--", ":"), strict=True):
         options = {"bins": 40, "range": (-1.2, 1.2), "density": True, "histtype": "step"}
         axes.hist(mixed[:, sample], linewidth=1.8, linestyle=line, label=name, **options)
-    label(axes, "S(t) (no unit)", "probability density", "S over noise seeds", legend=True)
+    label(axes, "S(t)", "probability density", "S over noise seeds", legend=True)
     return Picture(
         figure,
         f"Histograms of S over {len(mixed)} noise seeds at the moments {'; '.join(moments.values())}. The bell-shaped "
@@ -51,7 +51,7 @@ def correlations(signal: Array, lags: int, sample_rate: float) -> Picture:
     lag = np.arange(1, lags + 1) / sample_rate
     axes.plot(lag, autocorrelation(signal, lags)[1:], color=BLUE, linestyle="none", marker=".", markersize=2)
     axes.set_ylim(-6 * band, 6 * band)
-    label(axes, "lag (s)", "autocorrelation (no unit)", "S against itself", legend=True)
+    label(axes, "lag (s)", "autocorrelation", "S against itself", legend=True)
     return Picture(
         figure,
         f"Autocorrelation of S at lags up to {lags / sample_rate:g} s: a structureless cloud of dots, nearly all of "
@@ -65,7 +65,7 @@ def spectra(spec: SignalSpec, signals: Mapping[str, Array]) -> Picture:
     for axis, (name, signal) in zip(np.atleast_1d(axes), signals.items(), strict=True):
         axis.plot(*amplitude_spectrum(signal, spec.sample_rate), color=BLUE, linewidth=1)
         axis.set_xlim(0, max(spec.frequencies) + 3)
-        label(axis, "frequency (Hz)", "amplitude (no unit)" if axis is np.atleast_1d(axes)[0] else "", name)
+        label(axis, "frequency (Hz)", "amplitude of the sine" if axis is np.atleast_1d(axes)[0] else "", name)
     lines = ", ".join(f"{f:g}" for f in spec.frequencies)
     return Picture(
         figure,
@@ -74,17 +74,50 @@ def spectra(spec: SignalSpec, signals: Mapping[str, Array]) -> Picture:
     )
 
 
-def gains(alphas: Array, theory: Array, measured: Array) -> Picture:
-    """Coherent gain against the half-width α of the phase noise, in half turns; all of shape (n,)."""
+def scales(numbers: Sequence[int], measured: Array) -> Picture:
+    """Standard deviation of the mean of n noisy sines against n; measured (numbers, noise seeds)."""
     figure, axes = panels(height=2.6)
-    axes.plot(alphas, theory, color=BLUE, linestyle="-", label="sin(πα) / (πα)")
-    axes.plot(alphas, measured, color=RED, linestyle="none", marker="o", label="measured")
-    axes.annotate("the assignment", (0.985, 0.0), (0.6, -0.02), arrowprops={"arrowstyle": "->"})
-    label(axes, "half-width of the phase noise α (half turns)", "coherent gain (no unit)", "what is left", legend=True)
+    expected = measured[0].mean() / np.sqrt(np.array(numbers) / numbers[0])
+    axes.plot(numbers, expected, color=BLUE, linestyle="-", label="falls as 1/√n")
+    for values in measured.T:
+        axes.plot(numbers, values, color=RED, linestyle="none", marker="o", markersize=4, alpha=0.5)
+    axes.plot([], [], color=RED, linestyle="none", marker="o", label=f"measured, {measured.shape[1]} noise seeds")
+    axes.set(xscale="log", yscale="log", xticks=numbers, yticks=[0.1, 0.2, 0.4, 0.8])
+    axes.set_xticklabels([f"{n}" for n in numbers])
+    axes.set_yticklabels(["0.1", "0.2", "0.4", "0.8"])
+    axes.minorticks_off()
+    label(axes, "number n of mixed sines", "standard deviation of S", "the mean of n noisy sines", legend=True)
+    means = "; ".join(f"{n}: {value:.2f}" for n, value in zip(numbers, measured.mean(axis=1), strict=True))
+    return Picture(figure, f"Standard deviation of the mixture against the number of sines, on a line 1/√n. {means}.")
+
+
+def gains(alphas: Array, theory: Array, measured: Array, widths: Sequence[float], scores: Array) -> Picture:
+    """What phase noise of width α leaves: the coherent gain, and what a linear filter still makes of it.
+
+    Args:
+        alphas: phase widths α in turns, (n,).
+        theory: coherent gains, (n,).
+        measured: the same, measured, (n,).
+        widths: phase widths of the filters, in turns.
+        scores: their MSE on new noise, (len(widths), noise seeds).
+    """
+    figure, (left, right) = panels(1, 2, height=2.9, sharex=True)
+    left.plot(alphas, theory, color=BLUE, linestyle="-", label="sin(πα) / (πα)")
+    left.plot(alphas, measured, color=RED, linestyle="none", marker="o", label="measured")
+    label(left, "phase width α (turns)", "coherent gain γ", "", legend=True)
+    middle = scores.mean(axis=1)
+    spread = np.array([middle - scores.min(axis=1), scores.max(axis=1) - middle])
+    right.errorbar(widths, middle, spread, color=RED, marker="o", markersize=4, linestyle="-", capsize=3)
+    right.axhline(0.5, color="black", linestyle=":", linewidth=1)
+    right.annotate("predicting zero", (0.02, 0.46), fontsize="small")
+    right.annotate("the assignment", (1.0, middle[-1]), (0.55, 0.36), fontsize="small", arrowprops={"arrowstyle": "->"})
+    label(right, "phase width α (turns)", "MSE on new noise", "the filter of section 1.3")
+    parts = "; ".join(f"α = {width:g}: {score:.2g}" for width, score in zip(widths, middle, strict=True))
     return Picture(
         figure,
-        "Coherent gain against the width of the phase noise: it falls from one without noise along a sinc curve to "
-        "zero at a full turn, where the assignment lies. The measured dots sit on the curve.",
+        "Left, coherent gain against the phase width: it falls from one without phase noise along a sinc curve to zero "
+        "at a full turn, where the assignment lies. The measured dots sit on the curve. Right, the MSE of a linear "
+        f"filter on new noise: {parts}. It rises late, and reaches that of predicting zero only at a full turn.",
     )
 
 
@@ -92,7 +125,7 @@ def explore(phase_turns: float = 1.0, amplitude_spread: float = 0.2, noise_seed:
     """The signal explorer: what a choice of noise leaves of a sine.
 
     Args:
-        phase_turns: width of the phase noise in turns, 0 to 1; 1 is the assignment.
+        phase_turns: phase width α in turns, 0 to 1; 1 is the assignment.
         amplitude_spread: half-width of the amplitude noise around 1, 0 to 1; 0.2 is the assignment.
         noise_seed: of the draws.
         index: which frequency to follow.
@@ -105,19 +138,19 @@ def explore(phase_turns: float = 1.0, amplitude_spread: float = 0.2, noise_seed:
     gain = coherent_gain(spec)
     figure, ((waveform, spectrum), (lags, left)) = panels(2, 2, height=2.2)
     waveform.plot(spec.time[:1000], mixed[:1000], color=GREY, linewidth=0.6, linestyle="-")
-    label(waveform, "time (s)", "S (no unit)", "mixture")
+    label(waveform, "time (s)", "S(t)", "mixture")
     spectrum.plot(*amplitude_spectrum(mixed, spec.sample_rate), color=BLUE, linewidth=1)
     spectrum.set(xlim=(0, 10), ylim=(0, 0.27))  # the pure mixture has lines of a quarter
-    label(spectrum, "frequency (Hz)", "amplitude (no unit)", "spectrum of S")
+    label(spectrum, "frequency (Hz)", "amplitude of the sine", "spectrum of S")
     lags.plot(np.arange(1, 1001) / spec.sample_rate, autocorrelation(mixed, 1000)[1:], color=BLUE, linewidth=0.7)
     lags.set_ylim(-1, 1)
-    label(lags, "lag (s)", "autocorrelation (no unit)", "S against itself")
+    label(lags, "lag (s)", "autocorrelation", "S against itself")
     left.plot(spec.time[:1000], noisy[:1000, index], color=GREY, linewidth=0.4, linestyle="-")
     left.plot(spec.time[:1000], gain * spec.targets[index, :1000], color=RED, linewidth=2, linestyle="-")
-    label(left, "time (s)", "amplitude (no unit)", f"{name}: {gain:.2f} of it is left")
+    label(left, "time (s)", "component", f"{name}: {gain:.2f} of it is left")
     return Picture(
         figure,
-        f"Phase noise over {phase_turns:g} turns, amplitude noise of {amplitude_spread:g}, noise seed {noise_seed}: "
+        f"Phase width α = {phase_turns:g} turn, amplitude noise of ±{amplitude_spread:g}, noise seed {noise_seed}: "
         f"mixture, its spectrum and autocorrelation, and the {name} component with its coherent part, {gain:.2f} of "
         "the pure sine.",
     )

@@ -99,6 +99,7 @@ def orbits(spec: SignalSpec, states: Mapping[str, Tensor], lanes: Sequence[int])
             axis.plot(path[:, 0], path[:, 1], color=BLUE, linestyle="-", linewidth=0.8)
             axis.plot(*path[0], color=RED, marker="o", markersize=6, linestyle="none")
             title = f"{name}, {spec.frequencies[lane]:g} Hz"
+            axis.set_aspect("equal", adjustable="datalim")  # else a flat cloud would look round
             axis.locator_params(nbins=3)
             label(axis, "direction 1", "direction 2" if lane == lanes[0] else "", title)
     figure.legend([axis.get_lines()[1]], ["start"], loc="outside upper right", frameon=False, fontsize="small")

@@ -1,0 +1,148 @@
+"""The exercises of notebooks 00, 01, 04 and 05: the right answers pass, and the commonest wrong ones do not."""
+
+import numpy as np
+import pytest
+import torch
+
+from lib import FrequencyDataset, SignalSpec, generate, load_model, roll_out
+from lib.lessons.judges import assignment, evaluation, generalization, signals
+
+SPEC = SignalSpec()
+
+
+def said(capsys, judge, answer, *more):
+    judge(answer, *more)
+    return capsys.readouterr().out
+
+
+def holds(capsys, judge, right, wrong, *more):
+    assert "no answer yet" in said(capsys, judge, None, *more)
+    assert said(capsys, judge, right, *more).endswith(": right\n")
+    for answer in wrong:
+        told = said(capsys, judge, answer, *more)
+        assert "not yet" in told or "cannot be checked" in told, answer
+
+
+@pytest.mark.parametrize(
+    ("judge", "right", "wrong"),
+    [
+        (assignment.check_1, 0.5, (0.0, 1.0, 0.25, 2 / np.pi)),
+        (assignment.check_2, (5.0, 3.456), ((3.0, 3.456), (5.0, 3456), (5.0, 3.457), (2, 3.456), 5.0)),
+        (assignment.check_3, 0.5, (0.0, 1.0, 0.25)),
+        (signals.check_1, 2 / np.pi, (0.5, 1 / np.pi, 0.0, np.sin(np.pi / 4) / (np.pi / 4))),
+        (evaluation.check_1, 0.005, (0.01, 0.1, 0.05, 0.19, 0.9)),
+        (evaluation.check_4, 1, (0, 2, "walk")),
+        (generalization.check_1, {"weight seed", "training noise"}, ({"weight seed"}, {"test noise"}, "weight seed")),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_numbers_and_names(capsys, judge, right, wrong):
+    holds(capsys, judge, right, wrong)
+
+
+def test_the_mean_recording(capsys):
+    recordings = generate(SPEC, range(400)).mixed
+    fresh = np.random.default_rng(0).normal(0, recordings.std() / 20, SPEC.n_samples)
+    wrong = [fresh, recordings.mean(axis=1), recordings.sum(axis=0), recordings[0], recordings[0] / 20]
+    wrong += [generate(SPEC, range(1, 401)).mixed.mean(axis=0), SPEC.targets.mean(axis=0)]
+    holds(capsys, signals.check_2, recordings.mean(axis=0), wrong)
+
+
+def mixed(spec, seed, *, phases_first=False, once=False, reduce=np.mean, end=False):
+    """S by its formula, with the mistakes that one can make."""
+    generator = np.random.default_rng(seed)
+    shape = (1 if once else spec.n_samples, spec.n_frequencies)
+    ranges = [spec.amplitude_range, spec.phase_range]
+    draws = [generator.uniform(*bounds, shape) for bounds in (ranges[::-1] if phases_first else ranges)]
+    amplitude, phase = draws[::-1] if phases_first else draws
+    time = np.linspace(0, spec.duration, spec.n_samples) if end else spec.time
+    return reduce(amplitude * np.sin(2 * np.pi * time[:, None] * np.array(spec.frequencies) + phase), axis=1)
+
+
+def test_a_generator_of_ones_own(capsys):
+    wrong = [
+        lambda spec, seed: mixed(spec, seed, once=True),
+        lambda spec, seed: mixed(spec, seed, reduce=np.sum),
+        lambda spec, seed: mixed(spec, seed, end=True),
+        lambda spec, seed: mixed(spec, seed, phases_first=True),
+        lambda spec, seed: mixed(spec, 1),
+        lambda spec, seed: mixed(SPEC, seed),
+        lambda spec, seed: np.sum(mixed(spec, seed)) / 4,
+        3.0,
+    ]
+    holds(capsys, signals.check_3, mixed, wrong)
+
+
+def test_the_reach_of_a_walking_phase(capsys):
+    wrong = [lambda s: 1 / s**2, lambda s: 2 / s, lambda s: 200.0, lambda s: 1 / (2 * s**2), 200]
+    holds(capsys, signals.check_4, lambda s: 2 / s**2, wrong)
+
+
+def test_a_switch_of_the_selector(capsys):
+    model, dataset = load_model(), FrequencyDataset(SPEC, 2)
+    x = dataset.inputs[1:2].clone()
+    x[:, 5000:, 1:] = dataset.inputs[3, 5000:, 1:]
+    right = roll_out(model, x, steps=SPEC.n_samples)[0, :, 0].numpy()
+    reset = torch.cat([roll_out(model, part, steps=5000) for part in x.split(5000, dim=1)], dim=1)[0, :, 0].numpy()
+    whole = roll_out(model, dataset.inputs[[1, 3]], steps=SPEC.n_samples)[..., 0].numpy()
+    late = np.roll(right, 1)
+    wrong = [reset, whole[0], whole[1], np.concatenate([whole[0, :5000], whole[1, 5000:]]), late, right[:5000]]
+    holds(capsys, evaluation.check_2, right, wrong, model, dataset)
+
+
+def level(y, frequency, rate, factor=20, upside_down=False, whole=False):
+    turns = 2j * np.pi * frequency * np.arange(len(y)) / rate
+    first, second = (abs(np.mean(y * np.exp(-k * turns))) for k in (1, 2))
+    if whole:
+        first = np.sqrt(np.mean(y**2))
+    return factor * np.log10(first / second if upside_down else second / first)
+
+
+def test_the_level_of_a_harmonic(capsys):
+    wrong = [
+        lambda y, f, r: level(y, f, r, factor=10),
+        lambda y, f, r: level(y, f, r, upside_down=True),
+        lambda y, f, r: level(y, f, r, whole=True),
+        lambda y, f, r: level(y, f, 1000.0),
+        lambda y, f, r: 10 ** (level(y, f, r) / 20),
+        -40.0,
+    ]
+    holds(capsys, evaluation.check_3, level, wrong)
+
+
+def test_the_share_of_failing_trainings(capsys):
+    n = 9
+    wrong = [1 - 0.05 ** (1 / 100), 0.03, 1 - 0.05 ** (1 / 900), 0.0, 0.05, 1 - 0.95 ** (1 / n), 0.05 ** (1 / n)]
+    holds(capsys, generalization.check_2, 1 - 0.05 ** (1 / n), wrong, n)
+
+
+def shuffle(x, seed):
+    order = np.random.default_rng(seed).permutation(x.shape[1])
+    y = x.clone()
+    y[..., 0] = x[:, order, 0]
+    return y
+
+
+def test_a_shuffled_recording(capsys):
+    def in_place(x, seed):
+        x[..., 0] = shuffle(x, seed)[..., 0]
+        return x
+
+    def each_lane(x, seed):
+        return torch.stack([shuffle(lane[None], seed + k)[0] for k, lane in enumerate(x)])
+
+    def fresh(x, seed):
+        y = x.clone()
+        y[..., 0] = torch.as_tensor(np.random.default_rng(seed).normal(0, 0.36, x.shape[1]), dtype=x.dtype)
+        return y
+
+    wrong = [in_place, each_lane, fresh, lambda x, seed: shuffle(x, 0), lambda x, seed: x.clone()]
+    wrong += [lambda x, seed: x[torch.randperm(len(x))], lambda x, seed: x.flip(1), shuffle(torch.zeros(4, 9, 5), 0)]
+    holds(capsys, generalization.check_3, shuffle, wrong)
+
+
+def test_the_cost_of_listening(capsys):
+    power = (1 + 0.4**2 / 12) / 8
+    wrong = [lambda e: e**2 / 2, lambda e: e * power, lambda e: e * power**0.5, lambda e: e**2 / 8 * 4, 0.127]
+    wrong += [lambda e: e**2 * power**2, lambda e: 0.0]
+    holds(capsys, generalization.check_4, lambda e: power * e**2, wrong)
