@@ -186,7 +186,7 @@ def test_the_clock_follows_c_and_stands_still_with_it(shipped):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_small_clock_runs_and_h_holds_more_of_its_time(seed):
-    model, dataset = small_clock(seed)
+    model, dataset = small_clock(weight_seed=seed)
     new = FrequencyDataset(dataset.spec, 2)
     error = (roll_out(model, new.inputs, steps=800) - new.targets).square().mean()
     assert float(error) < 0.02

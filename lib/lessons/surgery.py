@@ -19,8 +19,8 @@ PARTS = ("h", "c")
 SETTLE = 1.5  # periods of the slowest sine between an operation and the reading of the clock
 
 
-def small_clock(weight_seed: int = 0, updates: int = 1500) -> tuple[StatefulLSTMExtractor, FrequencyDataset]:
-    """A second network, trained in seconds by a recipe of its own: 16 units, 5 and 7 Hz at 200 samples per second.
+def small_clock(sample_rate: int = 200, weight_seed: int = 0) -> tuple[StatefulLSTMExtractor, FrequencyDataset]:
+    """A second network, trained in seconds by a recipe of its own: 16 units, for 5 and 7 Hz.
 
     Every update starts from a reset. The horizon, the number of samples that it crosses, begins with one period of
     the slower sine, and grows by a tenth whenever the loss is small.
@@ -28,7 +28,7 @@ def small_clock(weight_seed: int = 0, updates: int = 1500) -> tuple[StatefulLSTM
     Returns:
         The network in evaluation mode, and its training data.
     """
-    dataset = FrequencyDataset(SignalSpec(frequencies=(5.0, 7.0), sample_rate=200.0, duration=4.0), noise_seed=1)
+    dataset = FrequencyDataset(SignalSpec(frequencies=(5.0, 7.0), sample_rate=sample_rate, duration=4.0), noise_seed=1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(weight_seed)
         model = StatefulLSTMExtractor(n_frequencies=2, hidden_size=16, head_size=8)
@@ -36,8 +36,8 @@ def small_clock(weight_seed: int = 0, updates: int = 1500) -> tuple[StatefulLSTM
     from_signal = model.lstm.get_parameter("weight_ih_l0").data[:, 0]
     from_signal.mul_(0.1)
     optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.99))
-    horizon = first = 40
-    for _ in range(updates):
+    horizon = first = sample_rate // 5
+    for _ in range(1500):
         y = model(dataset.inputs[:, :horizon], reset_state=True)
         loss = nn.functional.mse_loss(y, dataset.targets[:, :horizon])
         optimizer.zero_grad()

@@ -63,7 +63,7 @@ def surgery(
     """
     figure, (left, middle, right) = panels(1, 3, height=3.0)
     styles = {"h": (RED, "--"), "c": (BLUE, "-")}
-    for (network, (period, share)), marker in zip(shares.items(), "os", strict=False):
+    for (network, (period, share)), marker in zip(shares.items(), "os^", strict=False):
         for part, (colour, _) in styles.items():
             left.plot(period, share[part], color=colour, marker=marker, markersize=4, linestyle="none", alpha=0.6)
         left.plot([], [], color="black", marker=marker, markersize=4, linestyle="none", label=network)
