@@ -279,7 +279,7 @@ def test_stepper(server, browser):
     assert press("Run 50")["mse"] > 0.1
 
     assert "unit 3:" in changed(
-        page, lambda: page.get_by_role("spinbutton", name="unit").fill("3") or page.keyboard.press("Enter"), gates
+        page, lambda: page.get_by_role("spinbutton", name="unit").first.fill("3") or page.keyboard.press("Enter"), gates
     )
     playing = page.locator(".widget-play button").first
     playing.click()

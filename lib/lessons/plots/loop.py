@@ -40,7 +40,7 @@ def edits(outcomes: Mapping[str, Outcome]) -> Picture:
     left.set_yticks(rows, [name.replace("`", "") for name in outcomes])
     left.invert_yaxis()
     label(left, "loss of the last pass", "", "loss, a dot per seed")
-    label(middle, "gradient reaches back (samples)", "", "reach")
+    label(middle, "samples", "", "reach of the gradient")
     label(right, "memory held (MB)", "", "memory")
     said = [f"{name}: " + ("error" if o.error else f"{max(o.losses):.2g}") for name, o in outcomes.items()]
     return Picture(figure, f"Loss, reach of the gradient and memory of each loop. Worst loss: {'; '.join(said)}.")
