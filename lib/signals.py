@@ -54,11 +54,6 @@ class SignalSpec(Settings):
         return len(self.frequencies)
 
     @property
-    def choices(self) -> list[tuple[str, int]]:
-        """Name and index of each frequency, for menus: ``("3 Hz", 1)``."""
-        return [(f"{frequency:g} Hz", index) for index, frequency in enumerate(self.frequencies)]
-
-    @property
     def time(self) -> Array:
         """Sample times k / sample_rate in s, shape (n_samples,): the end point is excluded."""
         return np.arange(self.n_samples) / self.sample_rate

@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+import torch
 
 from lib import FrequencyDataset, SignalSpec, StatefulLSTMExtractor, load_model, roll_out
 from lib.lessons.drawing import stepper_html
@@ -279,7 +280,7 @@ def test_stepper(server, browser):
     assert press("Run 50")["mse"] > 0.1
 
     assert "unit 3:" in changed(
-        page, lambda: page.get_by_role("spinbutton", name="unit").fill("3") or page.keyboard.press("Enter"), gates
+        page, lambda: page.get_by_role("spinbutton", name="unit").first.fill("3") or page.keyboard.press("Enter"), gates
     )
     playing = page.locator(".widget-play button").first
     playing.click()
@@ -361,16 +362,49 @@ def test_live_stepper_agrees_with_pytorch(browser, tmp_path):
     page.close()
 
 
+def test_the_live_stepper_zeroes_one_state_and_follows_the_scheme(browser, tmp_path):
+    """Zero h and Zero c are what PyTorch makes of them, for every activation of the head; light and dark."""
+    torch.manual_seed(1)
+    dataset = FrequencyDataset(SignalSpec(duration=0.5), 2)
+    for activation in ("relu", "tanh", "identity"):
+        model = StatefulLSTMExtractor(hidden_size=6, head_size=5, activation=activation).eval()
+        path = tmp_path / f"{activation}.html"
+        path.write_text(f"<!doctype html><meta charset=utf-8><title>live</title>{live_stepper(model, dataset).data}")
+        page = browser.new_page(color_scheme="light")
+        errors = []
+        page.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
+        page.goto(path.as_uri())
+        page.get_by_label("selector").select_option("5 Hz")
+        outputs = []
+        with model.evaluation_state():
+            for k, zeroed in enumerate((None, "hidden_state", "cell_state")):
+                if zeroed:
+                    setattr(model, zeroed, torch.zeros_like(getattr(model, zeroed)))
+                    page.get_by_role("button", name="Zero h" if k == 1 else "Zero c").click()
+                page.get_by_role("button", name="Run 50").click()
+                outputs += model(dataset.inputs[2:3, 50 * k : 50 * k + 50])[0, :, 0].tolist()
+        shown = page.evaluate("""document.querySelector("[data-live]").live.outputs()""")
+        np.testing.assert_allclose(shown, outputs, atol=1e-5)
+        assert "gradient chain 150" in page.locator("[data-say]").inner_text(), "the numbers change, not the graph"
+        page.get_by_role("spinbutton", name="unit").fill("3")
+        ground = """getComputedStyle(document.querySelector("[data-live]")).backgroundColor"""
+        assert page.evaluate(ground) == "rgb(255, 255, 255)"
+        page.emulate_media(color_scheme="dark")
+        page.wait_for_function(f'{ground} === "rgb(24, 26, 30)"')
+        assert not [text for ratio, text in page.locator("[data-live]").evaluate_all(CONTRAST) if ratio < 4.5]
+        shoot(page, f"live-{activation}-dark")
+        assert not errors
+        page.close()
+
+
 def test_film_steps_without_a_kernel(browser, tmp_path):
     notebook = tmp_path / "page.html"
-    source = nbformat.read(NOTEBOOKS / "02_state_management.ipynb", as_version=4)
-    films = [
-        output.data["text/html"]
-        for cell in source.cells
-        for output in cell.get("outputs", [])
-        if "data-film" in output.get("data", {}).get("text/html", "")
-    ]
-    page = "<!doctype html><meta charset=utf-8><title>film</title>" + "".join(films)
+    walk = Stepper(StatefulLSTMExtractor(hidden_size=6), FrequencyDataset(SignalSpec(), 1))
+    frames = [stepper_html(walk)]
+    for count in (1, 1, 200):
+        walk.step(count)
+        frames.append(stepper_html(walk))
+    page = f"<!doctype html><meta charset=utf-8><title>film</title>{film(frames, 'walk', start=3).data}"
     notebook.write_text(page, encoding="utf-8")
     page = browser.new_page()
     page.goto(notebook.as_uri())
@@ -423,7 +457,7 @@ def test_a_notebook_shows_pictures_and_says_why_until_it_is_trusted(server, brow
     page.locator("dialog.jp-Dialog .jp-mod-warn").click()
     live.locator("canvas").wait_for(timeout=MINUTES)
     assert not page.get_by_text("still picture").count()
-    assert live.locator("button").count() == 5
+    assert live.locator("button").count() == 7
     assert walk.locator("[data-frame]").count() == 9
     assert walk.locator("[data-frame]:visible").get_attribute("data-frame") == "8 / 9"
     assert pictures.locator("[data-frame]:visible").get_attribute("data-frame") == "one"
@@ -454,7 +488,7 @@ def test_a_page_shows_pictures_and_says_why_where_javascript_is_off(browser, tmp
         page = context.new_page()
         page.goto(address)
         assert page.get_by_text("This is a still picture.").count() == 3 * (not script)
-        assert page.locator("button").count() == 9 * script
+        assert page.locator("button").count() == 11 * script
         assert page.locator("[data-frame]").count() == (12 if script else 2)
         assert page.locator("[data-frame]:visible").count() == 2
         assert not pale(page, ".output_html")

@@ -79,7 +79,7 @@ def clock_table(clocks: Sequence[Clock], spec: SignalSpec) -> str:
     lines = ["| | rate error (ppm) | from, to | late after 10 min (ms) |", "| --- | ---: | ---: | ---: |"]
     rates = np.array([clock.ppm for clock in clocks])
     late = 1e3 * clocks[0].late[:, -1]
-    for lane, (name, _) in enumerate(spec.choices):
+    for lane, name in enumerate(f"{f:g} Hz" for f in spec.frequencies):
         spread = f"{rates[:, lane].min():+.2f}, {rates[:, lane].max():+.2f}"
         lines.append(f"| {name} | {rates[:, lane].mean():+.2f} | {spread} | {late[lane]:+.2f} |")
     return "\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import weakref
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -197,3 +198,25 @@ class Stepper:
             reach=np.zeros(0) if reach is None else reach,
         )
         return self.snapshot
+
+
+def predictions(
+    model: StatefulLSTMExtractor, dataset: FrequencyDataset, said: Mapping[str, bool | None]
+) -> dict[str, tuple[bool, str]]:
+    """What really happens, for each of the reader's predictions in turn, and what is to be said of the prediction.
+
+    The predictions are three: that detach changes the next output, that it shortens the chain, and that the output
+    recovers from a wrong reset, here 81 samples into a sine, and 900 samples later.
+    """
+    walk, twin = Stepper(model, dataset, 1), Stepper(model, dataset, 1)
+    chain = walk.step(80).chain
+    twin.step(80)
+    cut = walk.detach().chain
+    same = walk.step(1).mse == twin.step(1).mse
+    walk.reset()
+    walk.step(900)
+    twin.step(900)
+    recovered = abs(walk.output[-1] - twin.output[-1]) < 0.05
+    found = zip(said.items(), (not same, cut < chain, recovered), strict=True)
+    words = {None: "no prediction", True: "right", False: "wrong"}
+    return {name: (truth, words[None if guess is None else guess == truth]) for (name, guess), truth in found}

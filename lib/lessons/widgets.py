@@ -94,7 +94,9 @@ class StepperShell(Shell):
         first = next(iter(self.steppers.values()))
         self.network = widgets.Dropdown(options=list(self.steppers), description="network")
         self.selector = widgets.Dropdown(
-            options=first.dataset.spec.choices, value=first.frequency, description="selector"
+            options=[(f"{f:g} Hz", lane) for lane, f in enumerate(first.dataset.spec.frequencies)],
+            value=first.frequency,
+            description="selector",
         )
         self.policy = widgets.Dropdown(options=POLICIES, description="policy")
         self.unit = widgets.BoundedIntText(unit, 0, first.model.config.hidden_size - 1, description="unit")

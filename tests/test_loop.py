@@ -1,0 +1,230 @@
+"""The loop that a reader edits, what is measured of it, and the operations on h and c."""
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lib import FrequencyDataset, SignalSpec, StatefulLSTMExtractor, load_model, roll_out
+from lib.lessons.loop import (
+    best_readout,
+    chain_depth,
+    cut_cosines,
+    edited,
+    outcome_table,
+    try_out,
+    two_sines,
+    watched,
+)
+from lib.lessons.plots import loop as plots
+from lib.lessons.surgery import PARTS, followed, go_on, held, late, memory_after, small_clock, stop_at
+
+
+def learn(x, y, seed, passes=2):
+    torch.manual_seed(seed)
+    lstm, head = nn.LSTM(2, 4), nn.Linear(4, 1)
+    optimizer = torch.optim.Adam([*lstm.parameters(), *head.parameters()], lr=0.02)
+    losses = []
+    for _ in range(passes):
+        state = None
+        loss = 0
+        for t in range(len(x)):
+            h, state = lstm(x[t : t + 1], state)
+            loss = loss + (head(h) - y[t]).square().mean() / 5
+            if t % 5 == 4:
+                losses.append(loss.item())
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                state = [part.detach() for part in state]
+                loss = 0
+    return lstm, head, losses
+
+
+DETACH = "state = [part.detach() for part in state]"
+
+
+def outcomes(**edits):
+    x, y = two_sines(20, 1)
+    return try_out({name: edited(learn, changes) for name, changes in edits.items()}, x, y, (0, 1))
+
+
+def test_an_edit_replaces_exactly_one_text():
+    twice = edited(learn, [("lr=0.02", "lr=0.0"), ("passes=2", "passes=1")])
+    assert "lr=0.0)" in inspect.getsource(twice)
+    assert "lr=0.02" in inspect.getsource(learn)
+    assert "lr=0.5" in inspect.getsource(edited(twice, [("lr=0.0", "lr=0.5")])), "an edited loop can be edited again"
+    x, y = two_sines(20, 1)
+    lstm, _, losses = twice(x, y, 3)
+    torch.manual_seed(3)
+    assert torch.equal(lstm.weight_hh_l0, nn.LSTM(2, 4).weight_hh_l0), "a rate of zero changes no weight"
+    assert len(losses) == 4
+    for old, new, match in (
+        ("loss", "x", "exactly once, not"),
+        ("nonesuch", "x", "exactly once, not 0"),
+        ("loss.backward()", "loss.backward(", "must give Python, but line"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            edited(learn, [(old, new)])
+
+
+def test_errors_bits_reach_and_memory_are_told_apart():
+    found = outcomes(
+        written=[],
+        memoryless=[("x[t : t + 1], state", "x[t : t + 1]")],
+        reset=[("h, state", "state = None; h, state")],
+        none=[(DETACH, "pass")],
+        retain=[(DETACH, "pass"), ("backward()", "backward(retain_graph=True)")],
+        early=[(DETACH, "pass"), ("loss.backward()", f"{DETACH}; loss.backward()")],
+        late=[
+            ("optimizer.step()", "if t == 19: optimizer.step()"),
+            (DETACH, "pass"),
+            ("backward()", "backward(retain_graph=True)"),
+        ],
+    )
+    assert [found[name].reach for name in found] == [4, 0, 0, 9, 9, 4, 19]
+    assert {name: outcome.equals for name, outcome in found.items() if outcome.equals} == {
+        "reset": "memoryless",
+        "early": "written",
+    }
+    assert found["none"].error == "Trying to backward through the graph a second time"
+    assert found["retain"].error.startswith("one of the variables needed for gradient computation has been modified")
+    assert found["late"].held > 3 * found["written"].held
+    assert all(len(outcome.losses) == 2 * (not outcome.error) for outcome in found.values())
+    table = outcome_table(found).splitlines()
+    assert len(table) == 2 + len(found)
+    assert {line.count("|") for line in table} == {6}
+    picture = plots.edits(found)
+    assert "none: error" in picture.alt
+
+
+def test_watching_leaves_nothing_behind():
+    backward = torch.Tensor.backward
+    weight = torch.ones(1, requires_grad=True)
+    with watched() as seen:
+        (weight * weight).sum().backward()
+    with pytest.raises(RuntimeError), watched():
+        torch.ones(1).backward()
+    assert torch.Tensor.backward is backward
+    assert seen == [(-1, 4)], "no LSTM in it, and one tensor of four bytes"
+
+
+def test_depth_is_the_longest_way_and_not_the_number_of_calls():
+    lstm, x = nn.LSTM(2, 3), torch.zeros(1, 2)
+    apart = sum(lstm(x)[0].sum() for _ in range(5))
+    assert chain_depth(apart) == 1
+    state = None
+    for _ in range(5):
+        h, state = lstm(x, state)
+    assert chain_depth(h.sum() + apart) == 5
+    assert chain_depth(torch.zeros(1)) == 0
+
+
+def test_the_target_of_the_small_task_needs_a_past():
+    x, y = two_sines(4000, 3)
+    assert tuple(x.shape) == (4000, 2)
+    assert abs(np.corrcoef(x[:, 0], y[:, 0])[0, 1]) < 0.05
+    assert float(y.square().mean()) == pytest.approx(0.5, abs=1e-6)
+    assert best_readout(x[:2000], y[:2000], x[2000:], y[2000:]) == pytest.approx(0.5, abs=0.01)
+    past = torch.cat([x[:, :1].roll(k, dims=0) for k in range(20)], dim=1)[20:]
+    assert best_readout(past[:2000], y[20:2020], past[2000:], y[2020:]) < 0.02
+
+
+def test_cosines_are_one_where_nothing_is_cut(model, dataset):
+    assert cut_cosines(model, dataset, 1)["all weights"] == pytest.approx(1, abs=1e-5)
+    assert 0 < cut_cosines(model, dataset, 30)["recurrent weights"] < 1
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_model(), FrequencyDataset(SignalSpec(), 1)
+
+
+def test_untouched_states_go_on_and_keep_time(shipped):
+    model, dataset = shipped
+    stopped = stop_at(model, dataset, (1100, 900), samples=3050)
+    outputs = go_on(model, stopped, stopped.h, stopped.c)
+    expected = roll_out(model, dataset.inputs[:, :3950], steps=3950)[:, 900:, 0].numpy()
+    np.testing.assert_allclose(outputs[:4], expected, atol=1e-4)
+    assert abs(late(outputs, stopped)).max() < 0.3
+    model(dataset.inputs[:, 0])
+    kept = model.hidden_state
+    held(model, stopped, "h", 1, True)
+    assert model.hidden_state is kept
+    model.reset_state()
+    for action, match in (
+        (lambda: held(model, stopped, "x", 1, True), "part = 'x'"),
+        (lambda: late(outputs[:, :500], stopped), "outputs has 500 samples"),
+        (lambda: stop_at(model, dataset, (9000,), 2000), "last moment"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            action()
+
+
+def test_a_shifted_sine_is_late_by_its_shift(shipped):
+    model, dataset = shipped
+    stopped = stop_at(model, dataset, (1000,), samples=3500)
+    time = 1000 + np.arange(3500)
+    sines = [np.sin(2 * np.pi * f * (time - 20) / 1000) for f in dataset.spec.frequencies]
+    assert late(np.stack(sines), stopped) == pytest.approx(20, abs=1e-6)
+
+
+def test_the_clock_follows_c_and_stands_still_with_it(shipped):
+    model, dataset = shipped
+    shares = followed(model, dataset, (2000, 2350))
+    assert shares["both"] == pytest.approx(1, abs=0.05)
+    assert shares["c"].min() > 0.8
+    assert abs(shares["h"]).max() < 0.2
+    stopped = stop_at(model, dataset, (2000, 2350), samples=3100)
+    assert held(model, stopped, "c", 30, False) == pytest.approx(30, abs=1)
+    frozen = held(model, stopped, "h", 5, False)
+    assert (abs(frozen) < 3).all()
+    assert set(PARTS) == {"h", "c"}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_small_clock_runs_and_h_holds_more_of_its_time(seed):
+    model, dataset = small_clock(weight_seed=seed)
+    new = FrequencyDataset(dataset.spec, 2)
+    error = (roll_out(model, new.inputs, steps=800) - new.targets).square().mean()
+    assert float(error) < 0.02
+    shares = followed(model, dataset, range(400, 440, 8))
+    assert np.median(shares["h"]) > 0.08
+    assert np.median(shares["c"]) > np.median(shares["h"])
+
+
+def test_open_gates_remember_and_closed_ones_forget(dataset):
+    x = FrequencyDataset(SignalSpec(), 1).inputs[1:2, :100]
+    for kind in (nn.RNN, nn.GRU, nn.LSTM):
+        assert memory_after(kind, x) < 1e-9
+    for kind in (nn.GRU, nn.LSTM):
+        assert memory_after(kind, x, bias=3.0) > 1e-3
+    state = torch.get_rng_state()
+    assert memory_after(nn.GRU, x, bias=5.0) == memory_after(nn.GRU, x, bias=5.0)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_class_is_the_loop_to_the_last_bit():
+    x, y = two_sines(40, 1)
+    lstm, head, losses = learn(x, y, 2)
+    torch.manual_seed(2)
+    model = StatefulLSTMExtractor(n_frequencies=1, hidden_size=4, head_size=0, activation="identity")
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    course = []
+    for _ in range(2):
+        model.reset_state()
+        loss = 0
+        for t in range(40):
+            loss = loss + (model(x[t : t + 1]) - y[t]).square().mean() / 5
+            if t % 5 == 4:
+                course.append(loss.item())
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                model.detach_state()
+                loss = 0
+    assert course == losses
+    plain = [*lstm.parameters(), *head.parameters()]
+    assert all(torch.equal(*pair) for pair in zip(plain, model.parameters(), strict=True))
