@@ -16,5 +16,5 @@ from lib.loader import Batch, FrequencyDataset, StatefulDataLoader, assemble_inp
 from lib.model import ModelConfig, StatefulLSTMExtractor, StateResetWarning, roll_out
 from lib.recipe import TrainingRun
 from lib.settings import Settings, SettingsError, TrainingConfig
-from lib.signals import SignalSpec, coherent_gain, draw_noise, generate, noisy_components
+from lib.signals import SignalSpec, draw_noise, generate, noisy_components
 from lib.training import TrainingWarning, train

@@ -84,7 +84,6 @@ class StatefulDataLoader:
         dataset: FrequencyDataset,
         steps: int = 1,
         layout: Literal["parallel", "sequential"] = "parallel",
-        horizon: int | None = None,
         shuffle: bool = False,
     ) -> None:
         """Lay out the order.
@@ -93,7 +92,6 @@ class StatefulDataLoader:
             dataset: the rows.
             steps: samples per batch and lane, K; 1 is the assignment's L = 1. The last batch may be shorter.
             layout: ``"parallel"`` or ``"sequential"``.
-            horizon: use only the first so many samples of every sequence; None means all of them.
             shuffle: only False is possible; True is refused, with the reason.
         """
         if shuffle:
@@ -102,21 +100,20 @@ class StatefulDataLoader:
         if layout not in LAYOUTS:
             raise ValueError(f"layout = {layout!r}: must be one of {', '.join(LAYOUTS)}")
         self.dataset, self.layout = dataset, layout
-        n_samples = dataset.spec.n_samples
-        self.steps = whole_number("steps", steps, 1, n_samples)
-        self.horizon = n_samples if horizon is None else whole_number("horizon", horizon, 1, n_samples)
+        self.n_samples = dataset.spec.n_samples
+        self.steps = whole_number("steps", steps, 1, self.n_samples)
 
     def __len__(self) -> int:
         """Number of batches in one pass over the data."""
-        chunks = -(-self.horizon // self.steps)
+        chunks = -(-self.n_samples // self.steps)
         return chunks if self.layout == "parallel" else chunks * self.dataset.spec.n_frequencies
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of one pass, in temporal order."""
         lanes = torch.arange(self.dataset.spec.n_frequencies)
         for group in (lanes,) if self.layout == "parallel" else lanes.split(1):
-            for first in range(0, self.horizon, self.steps):
-                last = min(first + self.steps, self.horizon)
+            for first in range(0, self.n_samples, self.steps):
+                last = min(first + self.steps, self.n_samples)
                 window = slice(int(group[0]), int(group[-1]) + 1), slice(first, last)
                 x, y = self.dataset.inputs[window], self.dataset.targets[window]
-                yield Batch(x, y, group, range(first, last), first == 0, last == self.horizon)
+                yield Batch(x, y, group, range(first, last), first == 0, last == self.n_samples)

@@ -93,11 +93,11 @@ class StatefulLSTMExtractor(nn.Module):
         """Advance the state over ``x`` and put out one value per sample.
 
         Args:
-            x: (lanes, steps, 1 + n_frequencies), or for a single step without that axis.
+            x: (lanes, steps, 1 + n_frequencies); a single step comes, and its output goes, without that axis.
             reset_state: begin a new sequence with this call.
 
         Returns:
-            (lanes, steps, 1), or for a single step without that axis.
+            (lanes, steps, 1).
 
         Raises:
             ValueError: the shape of x is wrong.

@@ -1,7 +1,6 @@
 """The recipe: grow, anneal, extend, tune, polish. Read it from top to bottom.
 
-A stage is a function of the run. It yields the loss after every update, so that `lib.training` can validate, save and
-show progress in between, and can go on in mid-stage after a crash.
+A stage yields the loss after every update; in between, `lib.training` validates, saves, and may go on after a crash.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ class TrainingRun:
     @property
     def from_reset(self) -> Batch:
         """All lanes from their first sample to the horizon, as one batch."""
-        return next(iter(StatefulDataLoader(self.dataset, steps=self.horizon, horizon=self.horizon)))
+        return next(iter(StatefulDataLoader(self.dataset, steps=self.horizon)))
 
 
 def signal_weights(model: StatefulLSTMExtractor) -> Tensor:
@@ -188,10 +187,9 @@ def tune(run: TrainingRun) -> Iterable[float]:
         if not error.square().mean() < run.config.grow_below:
             break  # the phase is not small: growth has not succeeded
         rates = (rows * error).sum(dim=1)
-        gradients = [torch.autograd.grad(rate, weight, retain_graph=True)[0][:, 1:] for rate in rates]
-        slopes = torch.stack(gradients).flatten(1)
-        step = torch.linalg.pinv(slopes.double()) @ rates.detach().double()
-        weight.data[:, 1:] -= step.float().reshape(gradients[0].shape)
+        slopes = torch.stack([torch.autograd.grad(r, weight, retain_graph=True)[0][:, 1:] for r in rates])
+        step = torch.linalg.pinv(slopes.flatten(1).double()) @ rates.detach().double()
+        weight.data[:, 1:] -= step.float().reshape(slopes.shape[1:])
     model.reset_state()
     model.to(device)
     return ()

@@ -35,11 +35,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     def __init__(self, **values: Any) -> None:
-        """Validate ``values``.
-
-        Raises:
-            SettingsError: names each bad setting, its value and what is permitted.
-        """
+        """Validate ``values``; SettingsError names each bad setting, its value and what is permitted."""
         try:
             super().__init__(**values)
         except ValidationError as error:

@@ -1,7 +1,4 @@
-"""The assignment's signals: noisy sines mixed into one input, and the pure sines to recover.
-
-Everything here is NumPy in float64; nothing knows of networks.
-"""
+"""The assignment's signals, in NumPy and float64: noisy sines mixed into one input, and the pure sines to recover."""
 
 from __future__ import annotations
 
@@ -75,11 +72,8 @@ class Signals(NamedTuple):
 def draw_noise(spec: SignalSpec, noise_seed: int) -> tuple[Array, Array]:
     """Draw the amplitudes A_i(t) and phases φ_i(t), fresh at every sample and frequency.
 
-    The order of the draws is part of the data's definition: one NumPy ``default_rng(noise_seed)`` gives first
-    all amplitudes, then all phases, each time by time and within one time frequency by frequency.
-
-    Returns:
-        Amplitudes and phases (rad), each of shape (n_samples, n_frequencies).
+    The order of the draws is part of the data's definition: one NumPy ``default_rng(noise_seed)`` gives all amplitudes,
+    then all phases (rad), both (n_samples, n_frequencies): time by time, and in each frequency by frequency.
     """
     generator = np.random.default_rng(whole_number("noise_seed", noise_seed, 0))
     shape = (spec.n_samples, spec.n_frequencies)
@@ -104,15 +98,6 @@ def generate(spec: SignalSpec, noise_seed: int | Sequence[int]) -> Signals:
         raise ValueError(f"noise_seed = {noise_seed!r}: must hold at least one whole number from 0 up")
     mixed = np.stack([noisy_components(spec, *draw_noise(spec, seed)).mean(axis=1) for seed in seeds])
     return Signals(spec.time, mixed if several else mixed[0], spec.targets)
-
-
-def coherent_gain(spec: SignalSpec) -> float:
-    """How much of a sine survives the phase noise on average: |E exp(iφ)|, between 0 and 1, without unit.
-
-    For φ ~ Uniform(a, b) this is |sin(w/2) / (w/2)| with w = b − a: 1 without phase noise, 0 for a whole turn.
-    """
-    low, high = spec.phase_range
-    return float(abs(np.sinc((high - low) / (2 * np.pi))))
 
 
 def phase_rates(spec: SignalSpec) -> Array:

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from lib import SettingsError, SignalSpec, coherent_gain, draw_noise, generate, noisy_components
+from lib import SettingsError, SignalSpec, draw_noise, generate, noisy_components
+from lib.lessons.gain import coherent_gain
 
 
 def test_defaults_are_the_assignments():

@@ -80,7 +80,6 @@ PLACES = {
     "draw_noise": lambda n: draw_noise(SPEC, n),
     "data set, noise_seed": lambda n: FrequencyDataset(SPEC, n).inputs,
     "loader, steps": lambda n: loader(steps=n),
-    "loader, horizon": lambda n: loader(horizon=n),
     "lanes": lanes,
     "roll_out, steps": lambda n: roll_out(MODEL, DATA.inputs, n),
     "evaluate, steps": lambda n: evaluate(MODEL, DATA, n)[0],
@@ -130,9 +129,9 @@ def test_what_is_not_a_whole_number_is_refused_everywhere(place):
 def test_what_is_kept_is_plain():
     """A number of NumPy in a checkpoint could not be loaded again, and one of torch is not equal to itself in a set."""
     dataset = FrequencyDataset(SPEC, np.int64(3))
-    loader = StatefulDataLoader(dataset, steps=torch.tensor(5), horizon=np.int64(9))
-    kept = dataset.noise_seed, loader.steps, loader.horizon, Stepper(MODEL, dataset, np.int64(1), 50).frequency
-    assert [type(number) for number in (*kept, ModelConfig(hidden_size=Two.TWO).hidden_size)] == [int] * 5
+    loader = StatefulDataLoader(dataset, steps=torch.tensor(5))
+    kept = dataset.noise_seed, loader.steps, Stepper(MODEL, dataset, np.int64(1), 50).frequency
+    assert [type(number) for number in (*kept, ModelConfig(hidden_size=Two.TWO).hidden_size)] == [int] * 4
 
 
 def test_the_range_is_named():

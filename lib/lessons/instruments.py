@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -134,9 +135,8 @@ def gradient_reach(model: StatefulLSTMExtractor, x: Tensor, detach_every: int | 
             states.append(model.state())
             if (k + 1) % every == 0 and k + 1 < x.shape[1]:
                 model.detach_state()
-        flat = [tensor for pair in states[:-1] for tensor in pair]
-        gradients = torch.autograd.grad(y.sum(), flat, allow_unused=True)
-    norms = [0.0 if gradient is None else float(gradient.norm()) for gradient in gradients]
+        gradients = torch.autograd.grad(y.sum(), [part for pair in states[:-1] for part in pair], allow_unused=True)
+    norms = [0.0 if g is None else float(g.norm()) for g in gradients]
     return np.hypot(norms[0::2], norms[1::2])
 
 
@@ -158,7 +158,7 @@ def parameter_gradients(
     model.zero_grad()
     outputs, error = [], torch.zeros(())
     with model.evaluation_state(), torch.enable_grad():
-        for batch in StatefulDataLoader(dataset, steps=steps, horizon=horizon):
+        for batch in islice(StatefulDataLoader(dataset, steps=steps), -(-horizon // steps)):
             outputs.append(model(batch.x, reset_state=batch.is_first_batch))
             error = error + (outputs[-1] - batch.y).square().sum()
             if detach:

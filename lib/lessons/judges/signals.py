@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from lib.lessons.exercises import check
-from lib.signals import Array, SignalSpec, coherent_gain, generate
+from lib.lessons.gain import coherent_gain
+from lib.signals import Array, SignalSpec, generate
 
 OTHERS = (  # with which a reader's own generator is tried
     (SignalSpec(), 1),

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lib.lessons.figures import BLUE, GREY, RED, Picture, label, panels
+from lib.lessons.gain import coherent_gain
 from lib.lessons.instruments import amplitude_spectrum, autocorrelation
-from lib.signals import Array, SignalSpec, coherent_gain, draw_noise, noisy_components
+from lib.signals import Array, SignalSpec, draw_noise, noisy_components
 
 
 def components(spec: SignalSpec, noisy: Array, mixed: Array, index: int = 1, seconds: float = 1.0) -> Picture:
