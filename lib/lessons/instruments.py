@@ -156,9 +156,9 @@ def parameter_gradients(
         Outputs (lanes, horizon, 1), and all parameters' gradients as one vector.
     """
     model.zero_grad()
-    outputs, error = [], torch.zeros(())
+    horizon, outputs, error = whole_number("horizon", horizon, 1, dataset.spec.n_samples), [], torch.zeros(())
     with model.evaluation_state(), torch.enable_grad():
-        for batch in islice(StatefulDataLoader(dataset, steps=steps), -(-horizon // steps)):
+        for batch in islice(StatefulDataLoader(dataset, steps=steps), 1 + (horizon - 1) // int(steps)):
             outputs.append(model(batch.x, reset_state=batch.is_first_batch))
             error = error + (outputs[-1] - batch.y).square().sum()
             if detach:
