@@ -5,13 +5,7 @@ Read in this order: `settings`, `signals`, `loader`, `model`, `recipe`, `trainin
 """
 
 from lib.checkpoint import CheckpointError, load_model
-from lib.evaluation import (
-    evaluate,
-    generalization_gap,
-    metrics,
-    metrics_by_frequency,
-    mse_by_noise_seed,
-)
+from lib.evaluation import evaluate, generalization_gap, metrics, metrics_by_frequency, mse_by_noise_seed
 from lib.loader import Batch, FrequencyDataset, StatefulDataLoader, assemble_inputs
 from lib.model import ModelConfig, StatefulLSTMExtractor, StateResetWarning, roll_out
 from lib.recipe import TrainingRun

@@ -120,8 +120,7 @@ class StatefulLSTMExtractor(nn.Module):
             self.reset_state()
         if self.hidden_state is None:
             self.init_hidden(lanes, x.device)
-        # `clone` for what inference_mode has made, `to` for what autocast makes
-        before = tuple(h.clone() if h.is_inference() else h for h in self.state())
+        before = tuple(h.clone() if h.is_inference() else h for h in self.state())  # and `to` for what autocast makes
         outputs, after = self.lstm(self.input_norm(sequence), before)
         self.hidden_state, self.cell_state = (h.to(x.dtype) for h in after)
         y = self.head(self.output_norm(outputs))

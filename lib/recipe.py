@@ -19,7 +19,6 @@ from lib.settings import TrainingConfig
 from lib.signals import SignalSpec, phase_rates
 
 Stage = Callable[["TrainingRun"], Iterable[float]]
-MUON_RATE = 0.3  # learning rate of the recurrent weights, as a fraction of the others'
 GROWTH = 1.15  # factor by which the horizon grows
 FINAL_RATE = 0.03  # the rate at the end of annealing, as a fraction of its beginning
 TUNE_STEPS = 4  # of Newton's method
@@ -94,12 +93,14 @@ def prepare_weights(model: StatefulLSTMExtractor, config: TrainingConfig, spec: 
     recurrent[other, one], recurrent[one, other] = 4 * torch.sin(omega), -4 * torch.sin(omega)
 
 
-def new_optimizers(model: StatefulLSTMExtractor) -> list[torch.optim.Optimizer]:
+def new_optimizers(model: StatefulLSTMExtractor, config: TrainingConfig) -> list[torch.optim.Optimizer]:
     """Adam, and Muon for the recurrent weights: it turns the matrix in all directions at the same speed."""
-    weights = list(model.named_parameters())
-    recurrent, others = ([w for name, w in weights if ("weight_hh" in name) is part] for part in (True, False))
-    adam = torch.optim.Adam([{"params": others, "factor": 1.0}], betas=(0.9, 0.99))
-    return [adam, torch.optim.Muon([{"params": recurrent, "factor": MUON_RATE}], weight_decay=0.0)]
+    muon = [w for name, w in model.named_parameters() if "weight_hh" in name and config.muon_rate]
+    adam = [w for w in model.parameters() if all(w is not other for other in muon)]
+    found: list[torch.optim.Optimizer] = [torch.optim.Adam([{"params": adam, "factor": 1.0}], betas=(0.9, 0.99))]
+    if muon:
+        found.append(torch.optim.Muon([{"params": muon, "factor": config.muon_rate}], weight_decay=0.0))
+    return found
 
 
 def update(run: TrainingRun, batch: Batch, rate: float) -> float:

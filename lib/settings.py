@@ -74,6 +74,7 @@ class TrainingConfig(Settings):
     train_signal_weights: bool = False  # train the weights from S(t) too; else they are zero
     clip_norm: float = Field(1.0, gt=0)  # bound on the norm of the gradient
     learning_rate: float = Field(3e-3, gt=0)  # the highest
+    muon_rate: float = Field(0.3, ge=0)  # of the recurrent weights, as a fraction of it; 0: Adam trains them as well
     phase_step: float = Field(0.75, gt=0)  # bound on learning rate x horizon: `lib.recipe.rate_at`
     grow_below: float = Field(2e-3, gt=0)  # the loss at which the horizon grows; training has to end below it
     learn_periods: float = Field(2.5, gt=0)  # of the slowest sine: the horizon at which the waveform is learnt

@@ -23,7 +23,6 @@ from lib.recipe import RECIPE, Stage, TrainingRun, new_optimizers, prepare_weigh
 from lib.settings import TrainingConfig
 from lib.signals import generate
 
-Plan = dict[str, Stage]
 log = logging.getLogger(__name__)
 PLAIN = ("horizon", "stage", "stage_ends", "history", "validation", "best_mse")  # without tensors
 
@@ -75,7 +74,7 @@ def train(
         prepare_weights(model, config, dataset.spec)
         plan = {stage.__name__: stage for stage in stages}
         order = [*plan, "done"]
-        optimizers, whole = new_optimizers(model), dataset.spec.n_samples
+        optimizers, whole = new_optimizers(model, config), dataset.spec.n_samples
         run = TrainingRun(model, dataset, config, optimizers, memoryless, whole, stage=order[0])
         run.best_weights = copy.deepcopy(model.state_dict())  # until a validation finds better ones
         if path and path.exists():
@@ -118,7 +117,7 @@ def _validate(run: TrainingRun, judges: Sequence[FrequencyDataset]) -> None:
     log.info("update %d (%s): validation MSE %.2e", run.updates, run.stage, mse)
 
 
-def _settings(run: TrainingRun, plan: Plan) -> dict[str, Any]:
+def _settings(run: TrainingRun, plan: dict[str, Stage]) -> dict[str, Any]:
     """What must be equal in a checkpoint and in the run that continues from it."""
     return {
         "signal": run.dataset.spec.model_dump(mode="json"),
@@ -130,7 +129,7 @@ def _settings(run: TrainingRun, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _code_digest(plan: Plan) -> str:
+def _code_digest(plan: dict[str, Stage]) -> str:
     """A fingerprint of the code that the numbers of a training depend on."""
     parts: tuple[Any, ...] = (generate, StatefulDataLoader, StatefulLSTMExtractor, TrainingConfig, TrainingRun, train)
     places = {part: inspect.getmodule(part) for part in (*parts, *plan.values())}
@@ -138,7 +137,7 @@ def _code_digest(plan: Plan) -> str:
     return hashlib.sha256("".join(texts).encode()).hexdigest()
 
 
-def _save(run: TrainingRun, path: Path | None, plan: Plan) -> None:
+def _save(run: TrainingRun, path: Path | None, plan: dict[str, Stage]) -> None:
     if path:
         content = {
             "code": _code_digest(plan),
@@ -152,7 +151,7 @@ def _save(run: TrainingRun, path: Path | None, plan: Plan) -> None:
         save_checkpoint(path, _settings(run, plan) | content)
 
 
-def _restore(run: TrainingRun, path: Path, plan: Plan) -> None:
+def _restore(run: TrainingRun, path: Path, plan: dict[str, Stage]) -> None:
     content = load_checkpoint(path)
     if "current_weights" not in content:
         raise CheckpointError(f"checkpoint = {path}: holds a finished model; a training cannot be continued from it")

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from lib.checkpoint import REFERENCE, REFERENCE_CHECKPOINT, load_checkpoint, save_checkpoint
 from lib.evaluation import metrics_by_frequency, mse_by_noise_seed
@@ -26,12 +25,6 @@ from lib.training import train
 log = logging.getLogger(__name__)
 
 TRAIN_SEED, TEST_SEED, UNSEEN_SEEDS, CLOCK_SEED = 1, 2, NotebookParameters().unseen, 3
-
-
-def adam_alone(run: TrainingRun) -> tuple[()]:
-    """For a comparison, a stage before the others: Adam trains the recurrent weights too."""
-    run.optimizers = [torch.optim.Adam([{"params": list(run.model.parameters()), "factor": 1.0}], betas=(0.9, 0.99))]
-    return ()
 
 
 def tune_again(run: TrainingRun) -> Iterable[float]:
@@ -125,7 +118,7 @@ STUDIES: dict[str, dict[str, Variant]] = {
         {
             "forget gates as PyTorch opens them": _trained(forget_bias=0.0),
             "no rotors": _trained(rotors=False),
-            "Adam alone": Variant(stages=(adam_alone, *RECIPE)),
+            "Adam alone": _trained(muon_rate=0.0),
             "learning rate halved": _trained(learning_rate=1.5e-3, phase_step=0.375),
             "two layers": _shaped(num_layers=2),
             "two layers, dropout 0.1": _shaped(num_layers=2, dropout=0.1),
