@@ -29,7 +29,7 @@ def measure_clock(model: StatefulLSTMExtractor, spec: SignalSpec, noise_seed: in
     The state is carried through all calls, so that the outputs are those of the loop over single samples.
     """
     long = spec.but(duration=duration)
-    inputs = assemble_inputs(long, generate(long, noise_seed).mixed)
+    inputs = assemble_inputs(long, generate(long, noise_seed).mixed).to(next(model.parameters()).dtype)
     return clock_of(roll_out(model, inputs, steps=10_000)[..., 0].double().numpy(), long)
 
 

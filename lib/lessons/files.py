@@ -1,4 +1,4 @@
-"""Notebook 00, and all that executes notebooks: where the notebooks lie, and how YAML is read."""
+"""All notebooks, and what executes them: where the notebooks lie, and how YAML and metrics files are read."""
 
 from __future__ import annotations
 

@@ -103,6 +103,11 @@ class NotebookParameters(Settings):
         return self.checkpoint == REFERENCE_CHECKPOINT or (as_shipped and content["train_noise_seed"] == 1)
 
 
+def choices(spec: SignalSpec) -> list[tuple[str, int]]:
+    """Name and index of each frequency, for menus and tables: ``("3 Hz", 1)``."""
+    return [(f"{frequency:g} Hz", index) for index, frequency in enumerate(spec.frequencies)]
+
+
 def begin_notebook(**parameters: Any) -> NotebookParameters:
     """Check a notebook's parameters, start the run's log, and settle on one thread.
 

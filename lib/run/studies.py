@@ -104,7 +104,8 @@ FRESH_SIGNALS = {  # never used while the recipe was made
 STUDIES: dict[str, dict[str, Variant]] = {
     "weight_seeds": seeded({"as shipped": Variant()}, range(20)),
     "signals": seeded(SIGNALS | FRESH_SIGNALS),
-    "hidden_size": seeded({f"hidden {size}": _shaped(hidden_size=size) for size in (16, 64, 128)}),
+    "hidden_size": seeded({f"hidden {size}": _shaped(hidden_size=size) for size in (16, 64, 128)})
+    | seeded({"hidden 256": _shaped(hidden_size=256)}, [0]),
     "stages": seeded(
         {
             "without growing": Variant(stages=without(grow)),
@@ -175,7 +176,7 @@ def measure(study: str, name: str, variant: Variant) -> dict[str, Any]:
     if "anneal" in run.stage_ends:  # over the whole recording, before the horizon is extended to it
         measures = dict(zip(run.validation["update"], run.validation["mse"], strict=True))
         measured["annealed_mse"] = measures[run.stage_ends["anneal"]]
-    if not variant.policy:
+    if not variant.policy and study != "design":
         measured["ppm"] = measure_clock(run.model, spec, CLOCK_SEED).ppm
     if study in ("weight_seeds", "reference", "signal_weights", "training_grid"):
         measured["unseen_mse"] = mse_by_noise_seed(run.model, spec, UNSEEN_SEEDS)
