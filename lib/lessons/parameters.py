@@ -95,6 +95,13 @@ class NotebookParameters(Settings):
         return own if own and own.exists() else REFERENCE_CHECKPOINT
 
     @property
+    def comparison(self) -> Path:
+        """The second network of notebooks 04 and 05: the reference; for signals that it does not know, this run's own."""
+        assignment = SignalSpec()
+        known = (self.spec.frequencies, self.sample_rate) == (assignment.frequencies, assignment.sample_rate)
+        return REFERENCE_CHECKPOINT if known else self.checkpoint
+
+    @property
     def published(self) -> bool:
         """Whether the network in use was trained as the shipped ones: for others the notebooks' claims may not hold."""
         content = load_checkpoint(self.checkpoint)
