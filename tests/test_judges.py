@@ -1,11 +1,12 @@
-"""The exercises of notebooks 00, 01, 04 and 05: the right answers pass, and the commonest wrong ones do not."""
+"""The exercises of notebooks 00, 01, 03, 04 and 05: the right answers pass, and the commonest wrong ones do not."""
 
 import numpy as np
 import pytest
 import torch
 
 from lib import FrequencyDataset, SignalSpec, generate, load_model, roll_out
-from lib.lessons.judges import assignment, evaluation, generalization, signals
+from lib.lessons.judges import assignment, evaluation, generalization, signals, training
+from lib.recipe import update
 
 SPEC = SignalSpec()
 
@@ -30,6 +31,9 @@ def holds(capsys, judge, right, wrong, *more):
         (assignment.check_2, (5.0, 3.456), ((3.0, 3.456), (5.0, 3456), (5.0, 3.457), (2, 3.456), 5.0)),
         (assignment.check_3, 0.5, (0.0, 1.0, 0.25)),
         (signals.check_1, 2 / np.pi, (0.5, 1 / np.pi, 0.0, np.sin(np.pi / 4) / (np.pi / 4))),
+        (training.check_1, 1.5e-3, (3e-3, 0.75, 0.75 / 1000, 1.5)),
+        (training.check_2, 5, (20, 20_000, 1.25, 6)),
+        (training.check_4, 0.49, (2e-3, 1.2, "silence")),
         (evaluation.check_1, 0.005, (0.01, 0.1, 0.05, 0.19, 0.9)),
         (evaluation.check_4, 1, (0, 2, "walk")),
         (generalization.check_1, {"weight seed", "training noise"}, ({"weight seed"}, {"test noise"}, "weight seed")),
@@ -38,6 +42,20 @@ def holds(capsys, judge, right, wrong, *more):
 )
 def test_numbers_and_names(capsys, judge, right, wrong):
     holds(capsys, judge, right, wrong)
+
+
+def test_a_stage_of_ones_own(capsys):
+    def stage(updates=5, rate=1e-3, horizon=None, yields=True):
+        def my_stage(run):
+            run.horizon = horizon or run.horizon
+            for _ in range(updates):
+                loss = update(run, run.from_reset, rate)
+                yield loss if yields else None
+
+        return my_stage
+
+    wrong = [stage(updates=4), stage(rate=1e-2), stage(horizon=10), stage(yields=False), lambda run: 5]
+    holds(capsys, training.check_3, stage(), wrong)
 
 
 def test_the_mean_recording(capsys):

@@ -78,8 +78,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     commands.add_parser("site", help="render the notebooks as a static site, build/site/index.html")
     commands.add_parser("pdf", help="print the notebooks as one booklet, build/booklet.pdf (needs Chromium)")
     commands.add_parser("student", help="copy everything but the solutions to build/student/")
-    commands.add_parser("reference", help="train the shipped reference checkpoint again (half an hour)")
-    study = commands.add_parser("studies", help="compute the committed studies again (an hour)")
+    commands.add_parser("reference", help="train the shipped reference checkpoint again (a quarter of an hour)")
+    study = commands.add_parser("studies", help="compute the committed studies again (about two hours)")
     study.add_argument(
         "studies", nargs="*", metavar="STUDY", help=f"which; default: all of {', '.join(studies.STUDIES)}"
     )
