@@ -99,8 +99,7 @@ class StatefulDataLoader:
             raise ValueError(f"shuffle = True: must be False, because {told}")
         if layout not in LAYOUTS:
             raise ValueError(f"layout = {layout!r}: must be one of {', '.join(LAYOUTS)}")
-        self.dataset, self.layout = dataset, layout
-        self.n_samples = dataset.spec.n_samples
+        self.dataset, self.layout, self.n_samples = dataset, layout, dataset.spec.n_samples
         self.steps = whole_number("steps", steps, 1, self.n_samples)
 
     def __len__(self) -> int:

@@ -93,11 +93,11 @@ class StatefulLSTMExtractor(nn.Module):
         """Advance the state over ``x`` and put out one value per sample.
 
         Args:
-            x: (lanes, steps, 1 + n_frequencies); a single step comes, and its output goes, without that axis.
+            x: (lanes, steps, 1 + n_frequencies); a single step comes without that axis.
             reset_state: begin a new sequence with this call.
 
         Returns:
-            (lanes, steps, 1).
+            (lanes, steps, 1), for a single step without that axis.
 
         Raises:
             ValueError: the shape of x is wrong.
@@ -120,9 +120,9 @@ class StatefulLSTMExtractor(nn.Module):
             self.reset_state()
         if self.hidden_state is None:
             self.init_hidden(lanes, x.device)
-        before = tuple(h.clone() if h.is_inference() else h for h in self.state())  # and `to` for what autocast makes
+        before = tuple(h.clone() if h.is_inference() else h for h in self.state())
         outputs, after = self.lstm(self.input_norm(sequence), before)
-        self.hidden_state, self.cell_state = (h.to(x.dtype) for h in after)
+        self.hidden_state, self.cell_state = (h.to(x.dtype) for h in after)  # autocast
         y = self.head(self.output_norm(outputs))
         return y[:, 0] if single_step else y
 

@@ -132,7 +132,7 @@ def update(run: TrainingRun, batch: Batch, rate: float) -> float:
 
 
 def rate_at(config: TrainingConfig, horizon: int) -> float:
-    """The rate for so many samples: a wrong speed of rotation adds up over all of them."""
+    """The rate for so many samples: a wrong speed adds up over all of them."""
     return min(config.learning_rate, config.phase_step / horizon)
 
 
@@ -142,7 +142,7 @@ def cosine(progress: float) -> float:
 
 
 def lengthen(run: TrainingRun, end: int, factor: float) -> Iterator[float]:
-    """Train from reset; lengthen the horizon whenever the loss is small, up to its end."""
+    """Train from reset; lengthen the horizon, up to its end, when the loss is small."""
     while run.horizon < end and run.updates < run.config.max_updates:
         rate = factor * rate_at(run.config, run.horizon)
         loss = update(run, run.from_reset, rate)
@@ -152,12 +152,12 @@ def lengthen(run: TrainingRun, end: int, factor: float) -> Iterator[float]:
 
 
 def grow(run: TrainingRun) -> Iterator[float]:
-    """Begin with a period of the fastest sine; end with a few of the slowest, a tenth at least."""
+    """From a period of the fastest sine to a few of the slowest, a tenth at least."""
     spec = run.dataset.spec
-    period = [spec.sample_rate / f for f in (max(spec.frequencies), min(spec.frequencies))]
+    fast, slow = (spec.sample_rate / f(spec.frequencies) for f in (max, min))
     if run.age == 0:
-        run.horizon = min(spec.n_samples, math.ceil(period[0]))
-    end = math.ceil(max(run.config.learn_periods * period[1], spec.n_samples / 10))
+        run.horizon = min(spec.n_samples, math.ceil(fast))
+    end = math.ceil(max(run.config.learn_periods * slow, spec.n_samples / 10))
     return lengthen(run, min(spec.n_samples, end), 1.0)
 
 
@@ -170,25 +170,26 @@ def anneal(run: TrainingRun) -> Iterator[float]:
 
 
 def extend(run: TrainingRun) -> Iterator[float]:
-    """Lengthen the horizon to the whole recording, at the low rate of annealing's end."""
+    """Lengthen the horizon to the whole recording, at annealing's last rate."""
     return lengthen(run, run.dataset.spec.n_samples, FINAL_RATE)
 
 
 def tune(run: TrainingRun) -> Iterable[float]:
     """Set each clock right by Newton's method, with the selector's weights; no updates.
 
-    The rate of each lane is one number. The smallest change of these weights that cancels
-    all of them, to first order, solves a small linear system.
+    The rate of each lane is one number. The smallest change of these weights that
+    cancels all of them, to first order, solves a small linear system.
     """
     model, device = run.model.eval(), run.model.device
     weight = model.cpu().lstm.get_parameter("weight_ih_l0")
     rows = torch.as_tensor(phase_rates(run.dataset.spec), dtype=torch.float32)
     for _ in range(TUNE_STEPS):
-        error = (model(run.dataset.inputs, reset_state=True) - run.dataset.targets)[..., 0]
+        error = model(run.dataset.inputs, reset_state=True) - run.dataset.targets
         if not error.square().mean() < run.config.grow_below:
             break  # the phase is not small: growth has not succeeded
-        rates = (rows * error).sum(dim=1)
-        slopes = torch.stack([torch.autograd.grad(r, weight, retain_graph=True)[0][:, 1:] for r in rates])
+        rates = (rows * error[..., 0]).sum(dim=1)
+        gradients = [torch.autograd.grad(r, weight, retain_graph=True) for r in rates]
+        slopes = torch.stack([gradient[0][:, 1:] for gradient in gradients])
         step = torch.linalg.pinv(slopes.flatten(1).double()) @ rates.detach().double()
         weight.data[:, 1:] -= step.float().reshape(slopes.shape[1:])
     model.reset_state()
@@ -197,30 +198,30 @@ def tune(run: TrainingRun) -> Iterable[float]:
 
 
 def polish(run: TrainingRun) -> Iterable[float]:
-    """Fit the head alone to the states as they now move, by L-BFGS in float64; no updates.
+    """Fit the head alone to the states as they now move, by L-BFGS in float64.
 
-    The state moves as it should, but the head turns its loop into a curve that is not
-    quite a sine. With the states recorded once, this is a small regression without time.
+    The state turns as it should, but the head makes a curve of it that is not quite a
+    sine. With the states recorded once, this is a small regression without time.
     """
     model, device, spec = run.model, run.model.device, run.dataset.spec
     with model.cpu().evaluation_state():
         outputs, _ = model.lstm(model.input_norm(run.dataset.inputs))
         # 24 samples in a period of the fastest sine are enough
-        every = slice(None, None, max(1, int(spec.sample_rate / max(spec.frequencies) / 24)))
-        states = model.output_norm(outputs)[:, every].double()
-    targets, head = run.dataset.targets[:, every].double(), model.head.double()
+        every = max(1, int(spec.sample_rate / max(spec.frequencies) / 24))
+        states = model.output_norm(outputs)[:, ::every].double()
+    targets, head = run.dataset.targets[:, ::every].double(), model.head.double()
     iterations = run.config.polish_iterations
-    options: Any = {"max_iter": iterations, "max_eval": 2 * iterations, "history_size": 100}
-    options |= {"tolerance_grad": 0, "tolerance_change": 0, "line_search_fn": "strong_wolfe"}
-    optimizer = torch.optim.LBFGS(head.parameters(), **options)
+    options: Any = {"max_iter": iterations, "max_eval": 2 * iterations}
+    options |= {"tolerance_grad": 0, "tolerance_change": 0, "history_size": 100}
+    fit = torch.optim.LBFGS(head.parameters(), line_search_fn="strong_wolfe", **options)
 
     def closure() -> Tensor:
-        optimizer.zero_grad()
+        fit.zero_grad()
         loss = nn.functional.mse_loss(head(states), targets)
         loss.backward()
         return loss
 
-    optimizer.step(closure)
+    fit.step(closure)
     model.float().to(device)
     return ()
 
