@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -180,6 +181,8 @@ def measure(study: str, name: str, variant: Variant) -> dict[str, Any]:
         measured["ppm"] = measure_clock(run.model, spec, CLOCK_SEED).ppm
     if study in ("weight_seeds", "reference", "signal_weights", "training_grid"):
         measured["unseen_mse"] = mse_by_noise_seed(run.model, spec, UNSEEN_SEEDS)
+    if study in ("weight_seeds", "reference"):  # without the locking that rounding to seven digits can cause
+        measured["ppm_double"] = measure_clock(copy.deepcopy(run.model).double(), spec, CLOCK_SEED).ppm
     return measured
 
 
