@@ -54,15 +54,18 @@ def error_by_phase(spec: SignalSpec, errors: Array, bins: int = 100) -> Picture:
         axes.fill_between(phase, low, high, color=GREY, alpha=0.5, linewidth=0, label="all periods")
         axes.plot(phase, means, color=BLUE, linestyle="-", label="mean")
         below = lane >= spec.n_frequencies - columns
-        label(axes, "phase of the target (periods)" if below else "", "error / 0.001", f"{frequency:g} Hz")
+        label(axes, "phase of the target (periods)" if below else "", "", f"{frequency:g} Hz")
+        axes.yaxis.set_major_locator(MaxNLocator(4))
         texts.append(f"{frequency:g} Hz within ±{np.abs(means).max() / 1e3:.0e}")
     for axes in flat[spec.n_frequencies :]:
         axes.set_axis_off()
+    figure.supylabel("error (thousandths)", fontsize="medium")
     figure.legend(*flat[0].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False)
     return Picture(
         figure,
         "Error after the start against the phase of the target, a panel per frequency: the mean over all periods is a "
-        f"wavy line, and single periods lie close to it. The mean stays {', '.join(texts)}.",
+        "jagged line. A grey area holds all periods; it is narrow at most phases and several times wider at some. The "
+        f"mean stays {', '.join(texts)}.",
     )
 
 

@@ -139,7 +139,7 @@ def clocks(ppm: Mapping[str, Array], spec: SignalSpec) -> Picture:
     axes.set(xscale="log", yticks=rows, yticklabels=[f"{f:g} Hz" for f in spec.frequencies])
     axes.invert_yaxis()
     axes.margins(y=0.15)
-    label(axes, "error of rate, amount (parts per million)", "", legend=True)
+    label(axes, "error of rate, amount (parts per million; 0.001 stands for less too)", "", legend=True)
     told = [f"{name}: at most {np.abs(values).max():.2g}" for name, values in ppm.items()]
     return Picture(figure, f"Error of rate of each frequency in parts per million, as dots. {'; '.join(told)}.")
 
