@@ -176,6 +176,8 @@ def test_notebooks_are_executed_and_clean(path):
     outputs = [output for cell in code for output in cell.outputs]
     assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
     assert not any("warning" in str(o.get("text", "")).lower() for o in outputs if "StateReset" not in str(o))
+    seen = [cell for cell in code if not {"parameters", "hide-input"} & set(cell.metadata.get("tags", []))]
+    assert not [line for cell in seen for line in cell.source.splitlines() if len(line) > 88], "wider than the page"
     assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
 
 
