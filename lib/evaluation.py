@@ -48,7 +48,8 @@ def evaluate(
 ) -> tuple[Array, dict[str, dict[str, float]]]:
     """Roll the model out over all rows of a dataset: its outputs (n_frequencies, n_samples), and its metrics."""
     prediction = roll_out(model, dataset.inputs, steps)[..., 0].double().numpy()
-    return prediction, metrics_by_frequency(prediction, dataset.spec.targets, dataset.spec)
+    targets = generate(dataset.spec, dataset.noise_seed).targets  # in float64
+    return prediction, metrics_by_frequency(prediction, targets, dataset.spec)
 
 
 def mse_by_noise_seed(
@@ -59,9 +60,9 @@ def mse_by_noise_seed(
         raise ValueError(f"noise_seeds = {noise_seeds!r}: must hold at least one whole number from 0 up")
     errors = []
     for start in range(0, len(noise_seeds), whole_number("seeds_at_once", seeds_at_once, 1)):
-        mixed = generate(spec, noise_seeds[start : start + seeds_at_once]).mixed
+        _, mixed, targets = generate(spec, noise_seeds[start : start + seeds_at_once])
         prediction = roll_out(model, assemble_inputs(spec, mixed), steps=spec.n_samples).double().numpy()
-        squared = (prediction.reshape(len(mixed), spec.n_frequencies, -1) - spec.targets) ** 2
+        squared = (prediction.reshape(len(mixed), spec.n_frequencies, -1) - targets) ** 2
         errors.append(squared.mean(axis=(1, 2)))
     return np.concatenate(errors)
 

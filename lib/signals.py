@@ -23,6 +23,7 @@ class SignalSpec(Settings):
     duration: float = Field(10.0, gt=0)  # s, a whole number of samples
     amplitude_range: Range = (0.8, 1.2)  # bounds of the uniform A_i(t), no unit
     phase_range: Range = (0.0, 2 * np.pi)  # bounds of the uniform φ_i(t), rad
+    start_range: Range = (0.0, 0.0)  # bounds of the uniform start phases θ_i, one for each noise seed and sine, rad
 
     @model_validator(mode="after")
     def _check(self) -> SignalSpec:
@@ -35,9 +36,9 @@ class SignalSpec(Settings):
         if round(samples) < 1 or abs(samples - round(samples)) > 1e-6:
             told = f"sample_rate x duration must be a whole number of samples, not {samples}"
             raise ValueError(f"duration = {self.duration}: {told}")
-        for name, (low, high) in (("amplitude_range", self.amplitude_range), ("phase_range", self.phase_range)):
-            if low > high:
-                raise ValueError(f"{name} = {(low, high)}: the lower bound must not exceed the upper")
+        for name in ("amplitude_range", "phase_range", "start_range"):
+            if getattr(self, name)[0] > getattr(self, name)[1]:
+                raise ValueError(f"{name} = {getattr(self, name)}: the lower bound must not exceed the upper")
         return self
 
     @property
@@ -58,7 +59,11 @@ class SignalSpec(Settings):
     @property
     def targets(self) -> Array:
         """The pure sines sin(2π f_i t), shape (n_frequencies, n_samples)."""
-        return np.sin(2 * np.pi * np.array(self.frequencies)[:, None] * self.time)
+        return self.sines(np.zeros(self.n_frequencies))
+
+    def sines(self, start: Array) -> Array:
+        """The pure sines sin(2π f_i t + θ_i) of start phases (..., n_frequencies), with a last axis of samples."""
+        return np.sin(2 * np.pi * np.array(self.frequencies)[:, None] * self.time + start[..., None])
 
 
 class Signals(NamedTuple):
@@ -66,7 +71,7 @@ class Signals(NamedTuple):
 
     time: Array  # (n_samples,), s
     mixed: Array  # S(t): (n_samples,), or (seeds, n_samples) for several noise seeds
-    targets: Array  # (n_frequencies, n_samples), the same for every noise seed
+    targets: Array  # (n_frequencies, n_samples); for several seeds with random start phases, such an array for each
 
 
 def draw_noise(spec: SignalSpec, noise_seed: int) -> tuple[Array, Array]:
@@ -80,8 +85,13 @@ def draw_noise(spec: SignalSpec, noise_seed: int) -> tuple[Array, Array]:
     return generator.uniform(*spec.amplitude_range, shape), generator.uniform(*spec.phase_range, shape)
 
 
+def draw_start(spec: SignalSpec, noise_seed: int) -> Array:
+    """The start phases θ_i in rad, (n_frequencies,), from a generator of their own: the noise does not change."""
+    return np.random.default_rng([noise_seed, 1]).uniform(*spec.start_range, spec.n_frequencies)
+
+
 def noisy_components(spec: SignalSpec, amplitude: Array, phase: Array) -> Array:
-    """The noisy sines n_i(t) = A_i(t) · sin(2π f_i t + φ_i(t)), shape (n_samples, n_frequencies)."""
+    """The noisy sines n_i(t) = A_i(t) · sin(2π f_i t + φ_i(t)), (n_samples, n_frequencies); a start phase is in φ."""
     return amplitude * np.sin(2 * np.pi * spec.time[:, None] * np.array(spec.frequencies) + phase)
 
 
@@ -96,8 +106,11 @@ def generate(spec: SignalSpec, noise_seed: int | Sequence[int]) -> Signals:
     seeds = given if several else [given]
     if len(seeds) == 0:
         raise ValueError(f"noise_seed = {noise_seed!r}: must hold at least one whole number from 0 up")
-    mixed = np.stack([noisy_components(spec, *draw_noise(spec, seed)).mean(axis=1) for seed in seeds])
-    return Signals(spec.time, mixed if several else mixed[0], spec.targets)
+    noises = [(draw_noise(spec, seed), draw_start(spec, seed)) for seed in seeds]
+    mixed = np.stack([noisy_components(spec, a, phase + start).mean(axis=1) for (a, phase), start in noises])
+    random_start = several and spec.start_range != (0.0, 0.0)
+    targets = spec.sines(np.stack([start for _, start in noises]) if random_start else noises[0][1])
+    return Signals(spec.time, mixed if several else mixed[0], targets)
 
 
 def phase_rates(spec: SignalSpec) -> Array:

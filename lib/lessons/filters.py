@@ -1,0 +1,167 @@
+"""Notebook 07: what can be known of a sine whose start phase is unknown; the Kalman filter, and the likelihood."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lib.lessons.gain import coherent_gain
+from lib.signals import Array, SignalSpec
+
+
+class Mixture(NamedTuple):
+    """What the noise leaves of one sine in S(t), on average and beside it; all without unit."""
+
+    gain: float  # amplitude of each sine in the mean of S(t)
+    shift: float  # its phase ahead of the pure sine, rad
+    noise: float  # variance of S(t) around that mean, averaged over all phases
+    swing: complex  # E[A²] E[exp(2iφ)] / n²: how the variance changes with the phase
+
+
+def mixture(spec: SignalSpec) -> Mixture:
+    """The moments of S(t) that follow from the ranges of A and φ.
+
+    With n sines of phase ψ_i: mean of S = gain Σ sin(ψ_i + shift), and its variance is
+    Σ [E[A²] / n² - Re(swing exp(2iψ_i))] / 2 - gain² sin²(ψ_i + shift).
+    """
+    n, (low, high), (first, last) = spec.n_frequencies, spec.amplitude_range, spec.phase_range
+    mean, square = (low + high) / 2, (low * low + low * high + high * high) / 3  # E[A], E[A²]
+    centre, width = (first + last) / 2, last - first
+    gain = mean * coherent_gain(spec) / n
+    swing = square * np.sinc(width / np.pi) * np.exp(2j * centre) / n**2
+    negative = np.pi if np.sinc(width / (2 * np.pi)) < 0 else 0.0
+    return Mixture(gain, centre + negative, n * (square / n**2 - gain**2) / 2, complex(swing))
+
+
+def rotation(spec: SignalSpec) -> Array:
+    """How the filter's state, each sine and its cosine, turns in one sample: (2n, 2n)."""
+    turn = np.zeros((2 * spec.n_frequencies, 2 * spec.n_frequencies))
+    for i, omega in enumerate(2 * np.pi * np.array(spec.frequencies) / spec.sample_rate):
+        turn[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = [[np.cos(omega), np.sin(omega)], [-np.sin(omega), np.cos(omega)]]
+    return turn
+
+
+def _seen(spec: SignalSpec) -> Array:
+    """What S(t) shows of the state, (2n,)."""
+    noise = mixture(spec)
+    return noise.gain * np.tile([np.cos(noise.shift), np.sin(noise.shift)], spec.n_frequencies)
+
+
+def kalman_gains(spec: SignalSpec) -> tuple[Array, Array]:
+    """The gain at each sample, (samples, 2n), and the mean squared error that is expected, (n, samples).
+
+    Neither depends on what is measured: both are known before the first sample.
+    """
+    turn, seen, noise = rotation(spec), _seen(spec), mixture(spec).noise
+    covariance = np.eye(len(turn)) / 2  # a sine of unknown phase: mean 0, variance 1/2
+    gains, expected = [], []
+    for k in range(spec.n_samples):
+        if k:
+            covariance = turn @ covariance @ turn.T  # predict
+        gain = covariance @ seen / (seen @ covariance @ seen + noise)
+        covariance = covariance - np.outer(gain, seen @ covariance)  # correct
+        covariance = (covariance + covariance.T) / 2
+        gains.append(gain)
+        expected.append(covariance.diagonal()[::2])
+    return np.array(gains), np.array(expected).T
+
+
+def kalman(spec: SignalSpec, mixed: Array) -> Array:
+    """The best linear estimate of every pure sine, one sample at a time; the frequencies and the noise are known.
+
+    The state holds each sine and its cosine. They turn by a known angle at each sample; the start phases are unknown.
+
+    Args:
+        spec: the frequencies and the noise.
+        mixed: S(t), (sequences, n_samples) or (n_samples,).
+
+    Returns:
+        The estimates, (sequences, n_frequencies, n_samples), or without the first axis.
+    """
+    turn, seen, signal = rotation(spec), _seen(spec), np.atleast_2d(mixed)
+    state, estimates = np.zeros((len(signal), len(turn))), []
+    for k, gain in enumerate(kalman_gains(spec)[0]):
+        predicted = state @ turn.T  # the first state is zero: turning it changes nothing
+        state = predicted + np.outer(signal[:, k] - predicted @ seen, gain)  # correct
+        estimates.append(state[:, ::2])
+    found = np.stack(estimates, axis=-1)
+    return found if mixed.ndim > 1 else found[0]
+
+
+def least_squares(spec: SignalSpec, mixed: Array, window: int) -> Array:
+    """Fit all sines to the last ``window`` samples by least squares; zero until so many have been seen.
+
+    Returns the fitted sines at the last sample of each window, with the shape of `kalman`'s estimates.
+    """
+    noise, time = mixture(spec), (np.arange(window) - window + 1) / spec.sample_rate  # the last one at zero
+    angle = 2 * np.pi * time[:, None] * np.array(spec.frequencies)
+    fit = np.linalg.pinv(np.concatenate([np.sin(angle), np.cos(angle)], axis=1))
+    # at the last sample a · sin + b · cos is b; the shift turns it back
+    taps = np.cos(noise.shift) * fit[spec.n_frequencies :] - np.sin(noise.shift) * fit[: spec.n_frequencies]
+    signal = np.atleast_2d(mixed)
+    found = np.zeros((len(signal), spec.n_frequencies, signal.shape[1]))
+    if signal.shape[1] >= window:
+        rows = np.lib.stride_tricks.sliding_window_view(signal, window, axis=1)
+        found[..., window - 1 :] = np.einsum("stw,fw->sft", rows, taps / noise.gain, optimize=True)
+    return found if mixed.ndim > 1 else found[0]
+
+
+def _score(spec: SignalSpec, mixed: Array, start: Array) -> tuple[Array, Array, Array]:
+    """Log-likelihood (sequences,), its slope by each phase (sequences, n), and Fisher's information (sequences, n, n).
+
+    S(t) is taken as normal, with the mean and the variance of `mixture`: it is a mean over several sines.
+    """
+    noise, n = mixture(spec), spec.n_frequencies
+    time = np.arange(mixed.shape[1]) / spec.sample_rate
+    psi = 2 * np.pi * np.array(spec.frequencies)[:, None] * time + start[..., None]  # (sequences, n, samples)
+    sine, cosine = np.sin(psi + noise.shift), np.cos(psi + noise.shift)
+    double = noise.swing * np.exp(2j * psi)
+    square = (spec.amplitude_range[0] ** 2 + np.prod(spec.amplitude_range) + spec.amplitude_range[1] ** 2) / 3
+    variance = ((square / n**2 - double.real) / 2 - noise.gain**2 * sine**2).sum(axis=1)
+    miss = mixed - noise.gain * sine.sum(axis=1)
+    by_mean, by_variance = noise.gain * cosine, double.imag - 2 * noise.gain**2 * sine * cosine
+    first, second = by_mean / np.sqrt(variance)[:, None], by_variance / (np.sqrt(2) * variance)[:, None]
+    slope = np.einsum("st,snt->sn", miss / np.sqrt(variance), first)
+    slope += np.einsum("st,snt->sn", (miss**2 / variance - 1) / np.sqrt(2), second)
+    information = np.einsum("sit,sjt->sij", first, first) + np.einsum("sit,sjt->sij", second, second)
+    return -(miss**2 / variance + np.log(variance)).sum(axis=1) / 2, slope, information
+
+
+def likelihood(spec: SignalSpec, mixed: Array, guess: Array, iterations: int = 12) -> Array:
+    """The start phases under which S is most likely, by Fisher scoring: Newton's method with the mean curvature.
+
+    It knows what the Kalman filter does not use: all amplitudes are one, and the noise depends on the phases.
+
+    Args:
+        spec: the frequencies and the noise.
+        mixed: S(t) so far, (sequences, samples).
+        guess: start phases to begin with, (sequences, n_frequencies), rad.
+        iterations: steps; one that does not make S more likely is halved.
+
+    Returns:
+        The phases, (sequences, n_frequencies), rad.
+    """
+    phase, length = guess.copy(), np.ones(len(guess))
+    value, slope, information = _score(spec, mixed, phase)
+    for _ in range(iterations):
+        step = np.linalg.solve(information + 1e-9 * np.eye(phase.shape[1]), slope[..., None])[..., 0]
+        step /= np.maximum(1, np.abs(step).max(axis=1, keepdims=True))  # a radian at most
+        tried = phase + length[:, None] * step
+        new, new_slope, new_information = _score(spec, mixed, tried)
+        better = new > value
+        phase[better], value[better], slope[better] = tried[better], new[better], new_slope[better]
+        information[better] = new_information[better]
+        length = np.where(better, 1.0, length / 2)
+    return phase
+
+
+def bound(spec: SignalSpec, samples: int, sequences: int = 32) -> Array:
+    """The Cramér-Rao bound on the mean squared error of each sine after so many samples, (n_frequencies,).
+
+    No unbiased estimate of the phases has a smaller variance than the inverse of Fisher's information. An error of
+    the phase by δ is an error of δ cos(ψ) of the sine, on average δ² / 2. The average runs over start phases.
+    """
+    start = np.random.default_rng(0).uniform(0, 2 * np.pi, (sequences, spec.n_frequencies))
+    _, _, information = _score(spec, np.zeros((sequences, samples)), start)
+    return np.diagonal(np.linalg.inv(information), axis1=1, axis2=2).mean(axis=0) / 2
