@@ -47,9 +47,8 @@ def evaluate(
     model: StatefulLSTMExtractor, dataset: FrequencyDataset, steps: int = 1
 ) -> tuple[Array, dict[str, dict[str, float]]]:
     """Roll the model out over all rows of a dataset: its outputs (n_frequencies, n_samples), and its metrics."""
-    prediction = roll_out(model, dataset.inputs, steps)[..., 0].double().numpy()
-    targets = generate(dataset.spec, dataset.noise_seed).targets  # in float64
-    return prediction, metrics_by_frequency(prediction, targets, dataset.spec)
+    output, pure = roll_out(model, dataset.inputs, steps)[..., 0], generate(dataset.spec, dataset.noise_seed).targets
+    return output.double().numpy(), metrics_by_frequency(output.double().numpy(), pure, dataset.spec)
 
 
 def mse_by_noise_seed(
@@ -62,8 +61,7 @@ def mse_by_noise_seed(
     for start in range(0, len(noise_seeds), whole_number("seeds_at_once", seeds_at_once, 1)):
         _, mixed, targets = generate(spec, noise_seeds[start : start + seeds_at_once])
         prediction = roll_out(model, assemble_inputs(spec, mixed), steps=spec.n_samples).double().numpy()
-        squared = (prediction.reshape(len(mixed), spec.n_frequencies, -1) - targets) ** 2
-        errors.append(squared.mean(axis=(1, 2)))
+        errors.append(((prediction.reshape(len(mixed), spec.n_frequencies, -1) - targets) ** 2).mean(axis=(1, 2)))
     return np.concatenate(errors)
 
 

@@ -68,8 +68,7 @@ class StatefulLSTMExtractor(nn.Module):
     def init_hidden(self, lanes: int, device: torch.device | str | None = None) -> None:
         """Start both states at zero, each (num_layers, lanes, hidden_size)."""
         weight = next(self.parameters(), torch.zeros(()))  # none if quantized
-        lanes = whole_number("lanes", lanes, 1)
-        shape = (self.config.num_layers, lanes, self.config.hidden_size)
+        shape = (self.config.num_layers, whole_number("lanes", lanes, 1), self.config.hidden_size)
         self.hidden_state = weight.new_zeros(shape, device=device)
         self.cell_state = torch.zeros_like(self.hidden_state)
 
@@ -110,9 +109,8 @@ class StatefulLSTMExtractor(nn.Module):
         if reset_state:
             self.reset_state()
         self._check_input(x)
-        single_step = x.ndim == 2
+        single_step, lanes = x.ndim == 2, x.shape[0]
         sequence = x[:, None] if single_step else x
-        lanes = x.shape[0]
         if self.hidden_state is not None and self.hidden_state.shape[1] != lanes:
             told = f"the carried state has {self.hidden_state.shape[1]} lanes but the input "
             told += f"has {lanes}: it starts anew; call reset_state() first if that is meant"
@@ -164,8 +162,7 @@ class StatefulLSTMExtractor(nn.Module):
     _replicate_for_data_parallel = __prepare_scriptable__ = _refuse
 
     def _parts(self) -> list[tuple[str, Tensor]]:
-        named = ("hidden_state", self.hidden_state), ("cell_state", self.cell_state)
-        return [(name, part) for name, part in named if part is not None]
+        return [(name, part) for name in ("hidden_state", "cell_state") if (part := getattr(self, name)) is not None]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # .to(), .double() and the like come here

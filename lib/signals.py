@@ -34,8 +34,7 @@ class SignalSpec(Settings):
             raise ValueError(f"frequencies = {self.frequencies}: all must lie below half the sample rate, {highest} Hz")
         samples = self.sample_rate * self.duration
         if round(samples) < 1 or abs(samples - round(samples)) > 1e-6:
-            told = f"sample_rate x duration must be a whole number of samples, not {samples}"
-            raise ValueError(f"duration = {self.duration}: {told}")
+            raise ValueError(f"duration = {self.duration}: sample_rate x duration is {samples}, must be a whole number")
         for name in ("amplitude_range", "phase_range", "start_range"):
             if getattr(self, name)[0] > getattr(self, name)[1]:
                 raise ValueError(f"{name} = {getattr(self, name)}: the lower bound must not exceed the upper")
@@ -86,7 +85,7 @@ def draw_noise(spec: SignalSpec, noise_seed: int) -> tuple[Array, Array]:
 
 
 def draw_start(spec: SignalSpec, noise_seed: int) -> Array:
-    """The start phases θ_i in rad, (n_frequencies,), from a generator of their own: the noise does not change."""
+    """The start phases θ_i in rad, (n_frequencies,), by a generator of their own, so that the noise is as without."""
     return np.random.default_rng([noise_seed, 1]).uniform(*spec.start_range, spec.n_frequencies)
 
 
@@ -106,10 +105,10 @@ def generate(spec: SignalSpec, noise_seed: int | Sequence[int]) -> Signals:
     seeds = given if several else [given]
     if len(seeds) == 0:
         raise ValueError(f"noise_seed = {noise_seed!r}: must hold at least one whole number from 0 up")
-    noises = [(draw_noise(spec, seed), draw_start(spec, seed)) for seed in seeds]
-    mixed = np.stack([noisy_components(spec, a, phase + start).mean(axis=1) for (a, phase), start in noises])
-    random_start = several and spec.start_range != (0.0, 0.0)
-    targets = spec.sines(np.stack([start for _, start in noises]) if random_start else noises[0][1])
+    noises = [(*draw_noise(spec, seed), draw_start(spec, seed)) for seed in seeds]
+    mixed = np.stack([noisy_components(spec, a, phase + start).mean(axis=1) for a, phase, start in noises])
+    starts = np.stack([start for *_, start in noises])
+    targets = spec.sines(starts if several and spec.start_range != (0.0, 0.0) else starts[0])
     return Signals(spec.time, mixed if several else mixed[0], targets)
 
 

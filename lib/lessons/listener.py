@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lib.lessons.filters import kalman_gains, mixture, rotation
 from lib.model import ModelConfig, StatefulLSTMExtractor
@@ -123,9 +123,15 @@ def wire(spec: SignalSpec, hidden_size: int = 64, head_size: int = 128, weight_s
     return model
 
 
+def _linear(model: StatefulLSTMExtractor) -> tuple[nn.Linear, nn.Linear]:
+    """The two layers of the head."""
+    first, last = (layer for layer in model.head if isinstance(layer, nn.Linear))
+    return first, last
+
+
 def _wire_head(model: StatefulLSTMExtractor, units: Units) -> None:
     """A share of the head's units for each sine: directions in its plane; the selector silences all others."""
-    first, last, n = model.head[0], model.head[2], model.config.n_frequencies
+    (first, last), n = _linear(model), model.config.n_frequencies
     share = model.config.head_size // n
     angle = torch.arange(share) * 2 * math.pi / share
     held = selector_value(model)
@@ -168,6 +174,6 @@ def all_outputs(model: StatefulLSTMExtractor, mixed: Tensor) -> Tensor:
 
 def from_states(model: StatefulLSTMExtractor, states: Tensor) -> Tensor:
     """The head's outputs for every selector, (..., n_frequencies), from the LSTM's states under none."""
-    first, last, n = model.head[0], model.head[2], model.config.n_frequencies
-    inner = torch.relu(torch.nn.functional.linear(states, first.weight, first.bias + SILENCED)).unflatten(-1, (n, -1))
+    (first, last), n = _linear(model), model.config.n_frequencies
+    inner = torch.relu(nn.functional.linear(states, first.weight, first.bias + SILENCED)).unflatten(-1, (n, -1))
     return (inner * last.weight.view(n, -1)).sum(dim=-1) + last.bias

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -21,7 +22,6 @@ from lib.recipe import cosine
 from lib.settings import Settings
 from lib.signals import Array, SignalSpec, generate
 
-log = logging.getLogger(__name__)
 TURN = 2 * np.pi
 SHORT = 0.5  # s: in the first half second the most is learnt about the phases
 SAVE_EVERY = 500  # updates
@@ -62,7 +62,7 @@ class Pool(NamedTuple):
 
     states: Tensor  # (sequences, times, hidden_size)
     targets: Tensor  # (sequences, times, n_frequencies)
-    times: Array  # which samples
+    times: NDArray[np.int64]  # which samples
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Some sequences at random."""
@@ -70,7 +70,9 @@ class Pool(NamedTuple):
         return self.states[chosen], self.targets[chosen]
 
 
-def record(model: StatefulLSTMExtractor, spec: SignalSpec, noise_seeds: Sequence[int], times: Array) -> Pool:
+def record(
+    model: StatefulLSTMExtractor, spec: SignalSpec, noise_seeds: Sequence[int], times: NDArray[np.int64]
+) -> Pool:
     """Run the LSTM over one sequence for each noise seed, and keep its states at some times."""
     states, targets = [], []
     for first in range(0, len(noise_seeds), 64):
@@ -83,21 +85,47 @@ def record(model: StatefulLSTMExtractor, spec: SignalSpec, noise_seeds: Sequence
     return Pool(torch.cat(states), torch.cat(targets), times)
 
 
-class Weights(NamedTuple):
-    """How much the squared error at each time counts."""
+class Lesson(NamedTuple):
+    """One part of what every update learns from."""
 
-    ratio: Tensor  # against the filter's error, all moments alike on a logarithmic scale of time
-    mean: Tensor  # against the filter's mean error, all samples alike
-    samples: Tensor  # all samples alike
+    pool: Pool
+    drawn: int  # sequences in an update
+    weight: Tensor  # how much the squared error at each of the pool's times counts
+    silent: bool  # whether the head should put out nothing
 
-    @classmethod
-    def of(cls, expected: Array, times: Array) -> Weights:
-        """From the filter's expected error at all samples, (samples,)."""
-        length = np.gradient(times.astype(float))  # samples that one of the times stands for
-        near = length / (times + 0.02 * len(expected))
-        total = np.log((1 + 0.02) / 0.02)
-        found = near / total / expected[times], length / expected.sum(), length / len(expected)
-        return cls(*(torch.as_tensor(w, dtype=torch.float32) for w in found))
+    def loss(self, model: StatefulLSTMExtractor, generator: torch.Generator) -> Tensor:
+        """The weighted error on sequences that are drawn from the pool."""
+        states, targets = self.pool.draw(self.drawn, generator)
+        error = from_states(model, states) - (0 if self.silent else targets)
+        return (error.square().mean(dim=(0, 2)) * self.weight).sum()
+
+
+def lessons(model: StatefulLSTMExtractor, config: ListeningConfig) -> list[Lesson]:
+    """Sequences of half a second and of the whole duration; and the same of pure noise, where silence is right.
+
+    The error counts in proportion to what the filter expects at its moment, with all moments alike on a logarithmic
+    scale of time; and once more, all samples alike.
+    """
+    spec, silent = listening(config.alpha), listening(1.0)
+    expected = kalman_gains(spec)[1].mean(axis=0)
+    early = np.arange(2, round(SHORT * spec.sample_rate), 5)
+    late = np.unique(np.geomspace(0.3 * spec.sample_rate, spec.n_samples - 1, 150).astype(int))
+    found: list[Lesson] = []
+    for what, times, sequences, count in (
+        (spec.but(duration=SHORT), early, config.short_sequences, 48),
+        (spec, late, config.long_sequences, 16),
+        (silent.but(duration=SHORT), early, config.short_sequences // 4, 12),
+        (silent, late, config.long_sequences // 4, 4),
+    ):
+        is_silent, samples = what.phase_range == silent.phase_range, np.gradient(times.astype(float))
+        near = samples / (times + 0.02 * spec.n_samples) / np.log(1.02 / 0.02) / expected[times]
+        weight = (
+            config.silence * samples / spec.n_samples if is_silent else near + config.early * samples / expected.sum()
+        )
+        first = 1_000_000 * (len(found) + 1)
+        pool = record(model, what, range(first, first + sequences), times)
+        found.append(Lesson(pool, count, torch.as_tensor(weight, dtype=torch.float32), is_silent))
+    return found
 
 
 def train_extractor(
@@ -106,63 +134,42 @@ def train_extractor(
     """Wire an LSTM as a filter, and train its head to make more of the states than a filter can.
 
     The noise and the start phases of the training are those of noise seeds from a million up. After a crash, the same
-    call goes on from the checkpoint.
+    call goes on from the checkpoint; on the CPU it ends with the same bits.
 
     Raises:
         CheckpointError: the checkpoint belongs to another configuration.
     """
-    spec, silent = listening(config.alpha), listening(1.0)
-    model = wire(spec, config.hidden_size, config.head_size, config.weight_seed)
+    model = wire(listening(config.alpha), config.hidden_size, config.head_size, config.weight_seed)
     optimizer = torch.optim.Adam(model.head.parameters(), betas=(0.9, 0.99))
     settings = {"model": model.config.model_dump(mode="json"), "listening": config.model_dump(mode="json")}
     done, path = 0, Path(checkpoint) if checkpoint else None
     if path and path.exists():
         content = load_checkpoint(path)
         if content.get("listening") != settings["listening"]:
-            raise CheckpointError(f"checkpoint = {path}: was made with {content.get('listening')}; name another file")
+            told = f"was made with {content.get('listening')}, but {settings['listening']} is asked for"
+            raise CheckpointError(f"checkpoint = {path}: {told}; name another file, or remove this one")
         model.load_state_dict(content["weights"])
         optimizer.load_state_dict(content["optimizer"])
         done = content["updates"]
-    early = np.arange(2, round(SHORT * spec.sample_rate), 5)
-    late = np.unique(np.geomspace(0.6 * len(early) * 5, spec.n_samples - 1, 150).astype(int))
-    plan = []  # pool, its weights, sequences for an update, whether they are silent
-    for number, (what, times, count) in enumerate(
-        (
-            (spec.but(duration=SHORT), early, config.short_sequences),
-            (spec, late, config.long_sequences),
-            (silent.but(duration=SHORT), early, config.short_sequences // 4),
-            (silent, late, config.long_sequences // 4),
-        )
-    ):
-        first = 1_000_000 * (number + 1)
-        plan.append(record(model, what, range(first, first + count), times))
-    expected = kalman_gains(spec)[1].mean(axis=0)
-    weights = [Weights.of(expected, times) for times in (early, late, early, late)]
-    torch.set_num_threads(1)
-    with tqdm(range(done, config.updates), initial=done, total=config.updates, disable=not progress_bar) as bar:
-        for update in bar:
-            generator = torch.Generator().manual_seed(1000 * config.weight_seed + update)
-            loss = torch.zeros(())
-            for pool, weight, count, is_silent in zip(
-                plan, weights, (48, 16, 12, 4), (False, False, True, True), strict=True
-            ):
-                states, targets = pool.draw(count, generator)
-                output = from_states(model, states)
-                if is_silent:
-                    loss = loss + config.silence * (output.square().mean(dim=(0, 2)) * weight.samples).sum()
-                else:
-                    error = (output - targets).square().mean(dim=(0, 2))
-                    loss = loss + (error * (weight.ratio + config.early * weight.mean)).sum()
+    with ExitStack() as after:
+        after.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(1)  # their number changes the last bits
+        parts = lessons(model, config) if done < config.updates else []
+        bar = after.enter_context(tqdm(initial=done, total=config.updates, disable=not progress_bar, leave=False))
+        for update in range(done, config.updates):
+            generator = torch.Generator().manual_seed(1_000_000 * config.weight_seed + update)
+            loss = torch.stack([part.loss(model, generator) for part in parts]).sum()
             optimizer.zero_grad()
             loss.backward()
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * cosine(update / config.updates)
             optimizer.step()
-            if update % 100 == 99:
-                bar.set_postfix_str(f"loss {loss.item():.2f}", refresh=False)
-            if path and ((update + 1) % SAVE_EVERY == 0 or update + 1 == config.updates):
+            bar.update()
+            bar.set_postfix_str(f"loss {loss.item():.2f}", refresh=False)
+            ended = update + 1 == config.updates
+            if path and ((update + 1) % SAVE_EVERY == 0 or ended):
                 content = {"weights": model.state_dict(), "optimizer": optimizer.state_dict(), "updates": update + 1}
-                save_checkpoint(path, settings | content)
+                save_checkpoint(path, settings | content | {"progress": {"stage": "done" if ended else "listen"}})
     return model.eval()
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from lib.lessons.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Picture, label, panels
 from lib.signals import Array
 
-STYLES = {
+STYLES: dict[str, dict[str, Any]] = {
     "predicting zero": {"color": GREY, "linestyle": ":"},
     "least squares, last second": {"color": ORANGE, "linestyle": "-."},
     "Kalman filter": {"color": BLUE, "linestyle": "-"},
@@ -25,8 +26,8 @@ def binned(errors: Array, sample_rate: float, width: float = 0.1) -> Curve:
     """Mean squared errors, (samples,), averaged over bins of so many seconds: their middles in s, and the means."""
     size = round(width * sample_rate)
     whole = len(errors) // size * size
-    means = errors[:whole].reshape(-1, size).mean(axis=1)
-    return (np.arange(len(means)) + 0.5) * width, means
+    means: Array = errors[:whole].reshape(-1, size).mean(axis=1)
+    return width * (np.arange(len(means), dtype=float) + 0.5), means
 
 
 def over_time(panels_of: Mapping[str, Mapping[str, Curve]]) -> Picture:
@@ -68,7 +69,8 @@ def dial(alphas: Sequence[float], gains: Array, ratio_db: Array) -> Picture:
     label(left, "phase width α (turns)", "coherent gain", "what is left of a sine")
     label(right, "phase width α (turns)", "signal / noise (dB)", "one sine in one sample")
     alt = "Left: the coherent gain falls from one without phase noise to zero at a whole turn. Right: the ratio of one "
-    return Picture(figure, f"{alt}sine's power to the noise falls from {ratio_db[0]:.0f} to {ratio_db[-1]:.0f} decibels.")
+    alt += f"sine's power to the noise falls from {ratio_db[0]:.0f} to {ratio_db[-1]:.0f} decibels."
+    return Picture(figure, alt)
 
 
 def after_change(title: str, time: Array, curves: Mapping[str, Array], change: float) -> Picture:
@@ -91,4 +93,6 @@ def tracks(time: Array, target: Array, curves: Mapping[str, Array]) -> Picture:
         axes.plot(time, values, label=name, **STYLES[name])
     label(axes, "time since the reset (s)", "value", "", legend=True)
     worst = "; ".join(f"{name} is {abs(v - target)[-100:].max():.2f} away at most" for name, v in curves.items())
-    return Picture(figure, f"One sequence from its reset on: the target sine, and the outputs. In the last tenth: {worst}.")
+    return Picture(
+        figure, f"One sequence from its reset on: the target sine, and the outputs. Towards the end: {worst}."
+    )
