@@ -51,10 +51,10 @@ class ListeningConfig(Settings):
     weight_seed: int = Field(0, ge=0)
     short_sequences: int = Field(8192, ge=4)  # of half a second
     long_sequences: int = Field(512, ge=4)  # of the whole duration
-    updates: int = Field(6000, ge=1)
+    updates: int = Field(8000, ge=1)
     learning_rate: float = Field(3e-3, gt=0)  # the highest; it falls along a cosine
-    early: float = Field(2.0, ge=0)  # weight of the plain mean of the error: most of it lies in the first moments
-    silence: float = Field(8.0, ge=0)  # weight of what is put out where nothing can be heard
+    early: float = Field(3.0, ge=0)  # weight of the plain mean of the error: most of it lies in the first moments
+    silence: float = Field(24.0, ge=0)  # weight of what is put out where nothing can be heard
 
 
 class Pool(NamedTuple):
@@ -171,6 +171,9 @@ def train_extractor(
                 content = {"weights": model.state_dict(), "optimizer": optimizer.state_dict(), "updates": update + 1}
                 save_checkpoint(path, settings | content | {"progress": {"stage": "done" if ended else "listen"}})
     return model.eval()
+
+
+EXTRACTORS = (0.25, 0.5)  # widths of the phase noise for which an extractor is shipped
 
 
 def extractor_path(alpha: float) -> Path:

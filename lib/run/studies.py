@@ -13,6 +13,7 @@ from lib.checkpoint import REFERENCE, REFERENCE_CHECKPOINT, load_checkpoint, sav
 from lib.evaluation import metrics_by_frequency, mse_by_noise_seed
 from lib.lessons.clock import measure_clock
 from lib.lessons.files import write_metrics
+from lib.lessons.listening import EXTRACTORS, ListeningConfig, extractor_path, train_extractor
 from lib.lessons.parameters import NotebookParameters
 from lib.lessons.policies import POLICIES, train_policy
 from lib.loader import FrequencyDataset
@@ -213,3 +214,13 @@ def train_reference() -> None:
     write_metrics(REFERENCE / "reference.json", results, {"command": "make reference"})
     unseen = np.asarray(results["unseen_mse"])
     log.info("reference: test MSE %.2e, worst unseen %.2e", results["test"]["overall"]["mse"], unseen.max())
+
+
+def train_extractors() -> None:
+    """Train the extractors of notebook 07, one for each width of the phase noise, and keep their weights alone."""
+    for alpha in EXTRACTORS:
+        path = RUNS / "studies" / extractor_path(alpha).name
+        train_extractor(ListeningConfig(alpha=alpha), path)
+        content = load_checkpoint(path)
+        save_checkpoint(extractor_path(alpha), {name: content[name] for name in ("model", "listening", "weights")})
+        log.info("%s written", extractor_path(alpha).name)

@@ -1,0 +1,92 @@
+"""Notebook 07: the extractor against the filters, on the same draws; and the same experiments on both networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lib.lessons.filters import bound, kalman, least_squares, likelihood
+from lib.lessons.listening import listen
+from lib.lessons.plots.listening import Curve, binned
+from lib.model import StatefulLSTMExtractor
+from lib.signals import Array, SignalSpec, draw_noise, draw_start, generate, noisy_components
+
+BINS = {"0.3 s to 2 s": (0.3, 2.0), "the last second": (9.0, 10.0)}  # s; of `compare`
+
+
+def squared(estimates: Array, targets: Array) -> Array:
+    """Mean squared error at each sample, (samples,), over all sequences and sines."""
+    return np.mean((estimates - targets) ** 2, axis=(0, 1))
+
+
+def contest(
+    spec: SignalSpec, noise_seeds: Sequence[int], networks: Mapping[str, StatefulLSTMExtractor]
+) -> dict[str, Array]:
+    """Mean squared error at each sample, (samples,), of every method on the same sequences."""
+    _, mixed, targets = generate(spec, noise_seeds)
+    found = {"predicting zero": squared(np.zeros_like(targets), targets)}
+    second = round(spec.sample_rate)
+    found["least squares, last second"] = squared(least_squares(spec, mixed, second), targets)
+    found["Kalman filter"] = squared(kalman(spec, mixed), targets)
+    return found | {name: squared(listen(model, mixed), targets) for name, model in networks.items()}
+
+
+def curves(errors: Mapping[str, Array], spec: SignalSpec) -> dict[str, Curve]:
+    """What `contest` returns, averaged over bins of a tenth of a second; a window is left out until it is full."""
+    found = {name: binned(values, spec.sample_rate) for name, values in errors.items()}
+    name = "least squares, last second"
+    time, values = found[name]
+    return found | {name: (time[time > 1], values[time > 1])}
+
+
+def likelihood_curve(spec: SignalSpec, noise_seeds: Sequence[int], moments: Sequence[float]) -> dict[str, Curve]:
+    """The error of the most likely phases at some moments, in s, and the bound there.
+
+    The error is averaged over the last period of the fastest sine before each moment, with the phases of that moment.
+    """
+    _, mixed, targets = generate(spec, noise_seeds)
+    errors, bounds = [], []
+    for moment in moments:
+        samples = round(moment * spec.sample_rate)
+        so_far = mixed[:, :samples]
+        angle = 2 * np.pi * spec.time[:samples, None] * np.array(spec.frequencies)
+        fit = so_far @ np.linalg.pinv(np.concatenate([np.sin(angle), np.cos(angle)], axis=1)).T
+        guess = np.arctan2(fit[:, spec.n_frequencies :], fit[:, : spec.n_frequencies])
+        last = slice(samples - round(spec.sample_rate / max(spec.frequencies)), samples)
+        pure = spec.sines(likelihood(spec, so_far, guess))[..., last]
+        errors.append(np.mean((pure - targets[..., last]) ** 2))
+        bounds.append(bound(spec, samples).mean())
+    time = np.array(moments, dtype=float)
+    return {"likelihood": (time, np.array(errors)), "bound": (time, np.array(bounds))}
+
+
+def compare(errors: Mapping[str, Array], name: str, spec: SignalSpec) -> dict[str, float]:
+    """Error of one method divided by the filter's: the means, the worst tenth of a second early, the last second."""
+    filtered = errors["Kalman filter"]
+    time, early = binned(errors[name], spec.sample_rate)
+    ratio = early / binned(filtered, spec.sample_rate)[1]
+    (first, last), (late, end) = BINS.values()
+    inside = (time > first) & (time < last)
+    final = slice(round(late * spec.sample_rate), round(end * spec.sample_rate))
+    return {
+        "mean over the recording": float(errors[name].mean() / filtered.mean()),
+        "worst tenth of a second, 0.3 s to 2 s": float(ratio[inside].max()),
+        "the last second": float(errors[name][final].mean() / filtered[final].mean()),
+    }
+
+
+def other_noise(spec: SignalSpec, noise_seeds: Sequence[int], shift: int) -> Array:
+    """S(t) with the start phases of these noise seeds, and with the noise of others: (sequences, samples)."""
+    rows = []
+    for seed in noise_seeds:
+        amplitude, phase = draw_noise(spec, seed + shift)
+        rows.append(noisy_components(spec, amplitude, phase + draw_start(spec, seed)).mean(axis=1))
+    return np.stack(rows)
+
+
+def jump(spec: SignalSpec, noise_seeds: Sequence[int], at: float, shift: int) -> tuple[Array, Array]:
+    """S(t) and the targets when all phases jump after so many seconds to those of other noise seeds."""
+    one, two = (generate(spec, [seed + more for seed in noise_seeds]) for more in (0, shift))
+    after = spec.time >= at
+    return np.where(after, two.mixed, one.mixed), np.where(after, two.targets, one.targets)
