@@ -1,27 +1,6 @@
-// One LSTM step in plain JavaScript, and a stage for it: works in JupyterLab and on a page without a kernel.
-// It runs inside the function of scripted.py, which gives it the figure, `root`, and its content, `data`.
-const floats = text => new Float32Array(Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer);
-const w = Object.fromEntries(Object.entries(data.weights).map(([name, text]) => [name, floats(text)]));
-const signal = floats(data.signal), n = data.hidden;
-const sigmoid = z => 1 / (1 + Math.exp(-z));
-const affine = (weight, bias, x, row) => x.reduce((sum, v, k) => sum + weight[row * x.length + k] * v, bias[row]);
-
-// x, h, c -> gates, h, c: rows 0..n-1 of the weights are the input gate, then forget gate, candidate, output gate
-const lstmStep = (x, h, c) => {
-  const drive = row => affine(w.weight_ih, w.bias_ih, x, row) + affine(w.weight_hh, w.bias_hh, h, row);
-  const gates = c.map((_, j) => [sigmoid(drive(j)), sigmoid(drive(n + j)), Math.tanh(drive(2 * n + j)),
-    sigmoid(drive(3 * n + j))]);
-  const next = c.map((old, j) => gates[j][1] * old + gates[j][0] * gates[j][2]);
-  return [gates, next.map((value, j) => gates[j][3] * Math.tanh(value)), next];
-};
-const activation = {tanh: Math.tanh, relu: v => Math.max(0, v), identity: v => v}[data.activation];
-const head = h => {
-  const inner = Array.from(w.head_bias, (_, j) => activation(affine(w.head_weight, w.head_bias, h, j)));
-  return affine(w.out_weight, w.out_bias, inner, 0);
-};
-
-const zeros = () => new Array(n).fill(0);
-let selected, sample, h, c, before, gates, chain, targets, outputs, path, history, marks, timer = null;
+// The state stepper: works in JupyterLab and on a page without a kernel. What live_common.js defines is known here.
+const signal = floats(data.signal);
+let selected, sample, h, c, before, gates, chain, targets, outputs, path, history, marks, told;
 const begin = index => {
   [selected, sample, h, c, before, gates, chain] = [index, 0, zeros(), zeros(), zeros(), null, 0];
   [targets, outputs, path, history, marks] = [[], [], [], [], []];
@@ -40,30 +19,8 @@ const step = () => {
 const mark = kind => marks.push([outputs.length, kind]);
 const mse = () => outputs.reduce((sum, y, k) => sum + (y - targets[k]) ** 2, 0) / outputs.length;
 
-root.querySelector("[data-still]").remove();
-root.querySelector("[data-hint]").outerHTML = data.stage;
-const canvas = root.querySelector("canvas"), pen = canvas.getContext("2d"), say = root.querySelector("[data-say]");
 const WIDE = 400, STRIP = 200; // samples shown: of the signals and the chain, and of the states
 const order = data.directions.map((d, j) => [Math.atan2(d[1], d[0]), j]).sort((a, b) => a[0] - b[0]).map(p => p[1]);
-const light = {paper: [255, 255, 255], ink: "#111", soft: "#595959", rule: "#ccc", grey: "#8c8c8c", pale: "#8FB9DB",
-  blue: "#0060A8", red: "#C8102E", up: [0, 96, 168], down: [200, 16, 46]};
-const dark = {paper: [24, 26, 30], ink: "#f0f0f0", soft: "#b8b8b8", rule: "#555", grey: "#8c8c8c", pale: "#35628a",
-  blue: "#6db6f2", red: "#ff7b8a", up: [109, 182, 242], down: [255, 123, 138]};
-const isDark = () => document.body && document.body.dataset.jpThemeLight
-  ? document.body.dataset.jpThemeLight === "false" : matchMedia("(prefers-color-scheme: dark)").matches;
-let look = light, told = "";
-
-const text = (words, x, y, colour = look.soft, font = "12px sans-serif") => {
-  [pen.fillStyle, pen.font] = [colour, font];
-  pen.fillText(words, x, y);
-};
-const line = (points, colour, width) => {
-  pen.beginPath();
-  points.forEach(([x, y], k) => k ? pen.lineTo(x, y) : pen.moveTo(x, y));
-  [pen.strokeStyle, pen.lineWidth] = [colour, width];
-  pen.stroke();
-};
-const bar = (x, y, width, height, colour) => { pen.fillStyle = colour; pen.fillRect(x, y, width, height); };
 
 const drawSignals = first => { // left above: 10..610, 24..170
   const curve = values => values.slice(first).map((v, k) => [10 + 1.5 * k, 97 - 54 * Math.max(-1.3, Math.min(1.3, v))]);
@@ -122,7 +79,7 @@ const drawGates = () => { // 10..820, 394..460
   const j = Math.max(0, Math.min(n - 1, Math.round(+unit.value || 0)));
   text(`gates of unit ${j}`, 10, 396, look.ink, "bold 12px sans-serif");
   if (!gates) return text("none before the next sample", 110, 396);
-  const [i, f, g, o] = gates[j];
+  const [i, f, g, o] = [0, 1, 2, 3].map(k => gates[k * n + j]);
   [["input i", i], ["forget f", f], ["output o", o]].forEach(([name, v], k) => {
     text(name, 10 + 130 * k, 416);
     bar(10 + 130 * k, 422, 110, 9, look.rule);
@@ -148,14 +105,12 @@ const draw = message => {
   say.textContent = `${message} ${data.frequencies[selected]} Hz, step ${outputs.length}, gradient chain ${chain}, `
     + `memory ${(chain * data.bytes / 1000).toFixed(0)} kB${error}.`;
 };
-const quiet = on => say.setAttribute("aria-live", on ? "off" : "polite"); // 25 messages a second help nobody
-const stop = () => { clearInterval(timer); timer = null; quiet(false); };
 const actions = {
   step: () => { step(); draw("One sample entered."); },
   run: () => { for (let k = 0; k < 50; k++) step(); draw("Fifty samples entered, one by one."); },
   play: () => {
-    if (timer) { stop(); draw("Paused."); }
-    else quiet(true), timer = setInterval(() => root.isConnected ? (step(), step(), draw("Playing.")) : stop(), 40);
+    if (stop()) draw("Paused.");
+    else start(() => { step(); step(); draw("Playing."); });
   },
   reset: () => {
     [h, c, chain, gates] = [zeros(), zeros(), 0, null];
@@ -167,22 +122,15 @@ const actions = {
   zero_c: () => { c = zeros(); mark("c = 0"); draw("c is zero, h is kept: for one sample more."); },
 };
 const unit = root.querySelector("input");
-root.querySelectorAll("button").forEach(b => b.addEventListener("click", () => actions[b.dataset.act]()));
+bind(actions);
 unit.addEventListener("input", () => draw(told));
 root.querySelector("select").addEventListener("change", event => {
   stop();
   begin(+event.target.value);
   draw("A new sequence.");
 });
-const dress = () => {
-  look = isDark() ? dark : light;
-  Object.assign(root.style, {background: `rgb(${look.paper})`, color: look.ink, colorScheme: isDark() ? "dark" : "light"});
-  draw(told);
-};
-root.live = {begin, step, outputs: () => outputs, state: () => [h, c], draw, isDark};
+root.live = {begin, step, outputs: () => outputs};
 begin(data.selected);
 for (let k = 0; k < data.entered; k++) step();
 told = `${data.entered} samples have entered, one by one.`;
-dress();
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", dress);
-new MutationObserver(dress).observe(document.body, {attributes: true, attributeFilter: ["data-jp-theme-light"]});
+follow(() => draw(told));

@@ -1,0 +1,280 @@
+"""Notebook 07's live figure: its numbers, controls and looks in a real browser."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lib import SignalSpec, StatefulLSTMExtractor, roll_out
+from lib.lessons.filters import kalman, kalman_gains
+from lib.lessons.listener import wire
+from lib.lessons.listening import TURN, listening
+from lib.lessons.live_listener import first_second, live_listener, running_mean
+from lib.loader import assemble_inputs
+from lib.run.booklet import find_browser
+from lib.signals import generate
+
+BROWSER = find_browser()
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="needs chromium")
+SHOTS = os.environ.get("SCREENSHOTS")  # a folder to leave pictures in
+PHONE, DESK = {"width": 360, "height": 900}, {"width": 1000, "height": 800}
+LIVE = """document.querySelector("[data-live]").live"""
+ROLL = f"""([values, selected, widths]) => {{ const live = {LIVE}; live.select(selected); live.begin();
+  values.forEach((value, k) => {{ if (k in widths) live.widen(widths[k]); live.step(value); }});
+  return [live.outputs(), live.estimates()]; }}"""
+GROUND = """getComputedStyle(document.querySelector("[data-live]")).backgroundColor"""
+INKS = """canvas => { // how many pixels have each colour
+  const copy = Object.assign(document.createElement("canvas"), {width: canvas.width, height: canvas.height});
+  const pen = copy.getContext("2d", {willReadFrequently: true}), found = {};
+  pen.drawImage(canvas, 0, 0);
+  const values = pen.getImageData(0, 0, copy.width, copy.height).data;
+  for (let k = 0; k < values.length; k += 4) {
+    const name = values.slice(k, k + 3).join();
+    found[name] = (found[name] || 0) + 1;
+  }
+  return found; }"""
+
+
+def extractor(seed=0, **shape):
+    """Any weights will do."""
+    torch.manual_seed(seed)
+    return StatefulLSTMExtractor(**{"hidden_size": 6, "head_size": 5, **shape}).eval()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+        chromium = playwright.chromium.launch(executable_path=BROWSER, args=[*flags, "--disable-sync"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser, tmp_path):
+    """Open a figure on a page of its own; in the end nothing may have been fetched, nor any error be reported."""
+    opened, said = [], []
+
+    def visit(model, spec, **options):
+        path = tmp_path / "page.html"
+        text = f"<!doctype html><html lang=en><meta charset=utf-8><title>live</title>{live_listener(model, spec).data}"
+        text = text.replace("<title>", '<meta name="viewport" content="width=device-width"><title>', 1)
+        path.write_text(text, encoding="utf-8")
+        page = browser.new_page(**{"viewport": DESK, **options})
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("console", lambda message: said.append(message.text))
+        page.on("request", lambda request: said.extend([request.url] * (request.url != path.as_uri())))
+        page.goto(path.as_uri())
+        opened.append(page)
+        return page
+
+    yield visit
+    for page in opened:
+        page.close()
+    assert not said
+
+
+def shoot(page, name):
+    if SHOTS:
+        Path(SHOTS).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
+
+
+def caption(page):
+    return page.locator("[data-say]").inner_text()
+
+
+def errors(page):
+    """What the caption says: seconds, error of the filter, error of the extractor."""
+    found = re.search(r"([\d.]+) s after the start: .* is ([\d.e-]+) for the filter and ([\d.e-]+) for", caption(page))
+    return [float(part) for part in found.groups()]
+
+
+@needs_browser
+def test_the_numbers_are_those_of_pytorch_and_of_the_filter(visit):
+    """A wired extractor of the shipped size, over two seconds of each sine."""
+    spec = listening(0.25, duration=2.0)
+    model = wire(spec, 64, 512)
+    mixed = generate(spec, 3).mixed
+    expected = roll_out(model, assemble_inputs(spec, mixed), steps=spec.n_samples)[..., 0].numpy()
+    assert np.abs(expected).max() > 0.2, "else there is nothing to compare"
+    page = visit(model, spec)
+    for selected, row in enumerate(expected):
+        outputs, estimates = page.evaluate(ROLL, [mixed.tolist(), selected, {}])
+        np.testing.assert_allclose(outputs, row, atol=1e-4)
+        np.testing.assert_allclose(estimates, kalman(spec, mixed)[selected], atol=1e-9)
+
+
+@needs_browser
+@pytest.mark.parametrize("activation", ["relu", "tanh", "identity"])
+def test_any_head_and_any_signals(visit, activation):
+    """Other frequencies, rate and amplitudes, and the width of the noise turned on the page."""
+    spec = SignalSpec(frequencies=(2.0, 5.0, 9.0), sample_rate=200.0, duration=2.0, amplitude_range=(0.5, 0.9))
+    spec = spec.but(phase_range=(-1.0, 1.0), start_range=(0, 6.0))
+    model = extractor(n_frequencies=3, activation=activation)
+    wide = spec.but(phase_range=(-0.6 * np.pi, 0.6 * np.pi))
+    mixed = generate(wide, 1).mixed
+    page = visit(model, spec)
+    expected = roll_out(model, assemble_inputs(spec, mixed), steps=100)[2, :, 0].numpy()
+    outputs, estimates = page.evaluate(ROLL, [mixed.tolist(), 2, {0: 0.6}])
+    np.testing.assert_allclose(outputs, expected, atol=1e-5)
+    np.testing.assert_allclose(estimates, kalman(wide, mixed)[2], atol=1e-9)
+    both = page.evaluate(ROLL, [mixed.tolist(), 2, {0: 1 / np.pi, 200: 0.6}])[1]
+    np.testing.assert_allclose(both[:200], kalman(spec, mixed)[2, :200], atol=1e-9)
+    assert np.isfinite(both).all()
+    silent, exact = (page.evaluate(ROLL, [mixed.tolist(), 0, {0: width}])[1] for width in (1, 0))
+    np.testing.assert_allclose(silent, 0, atol=1e-9)
+    assert np.isfinite(exact).all()
+
+
+@needs_browser
+def test_signals_are_drawn_as_the_filter_expects_them(visit):
+    """Its error over many draws is what it counts on; and a page that is loaded again repeats itself."""
+    spec = listening(0.5, duration=1.0)
+    page = visit(extractor(), spec)
+    first = errors(page)
+    assert first[0] == 1
+    found = []
+    for _ in range(40):
+        page.get_by_role("button", name="New start phases").click()
+        assert "nothing has entered yet" in caption(page)
+        page.get_by_role("button", name="Run 500").click()
+        found.append(errors(page)[1])
+    assert len(set(found)) > 30
+    assert np.mean(found) == pytest.approx(kalman_gains(spec)[1][1, 400:500].mean(), rel=0.4)
+    page.reload()
+    assert errors(page) == first
+
+
+@needs_browser
+def test_controls_do_what_they_say(visit):
+    spec = listening(0.25)
+    page = visit(wire(spec, 64, 512), spec, color_scheme="light")
+    assert "3 Hz, α = 0.25, 1.00 s after the start" in caption(page)
+    page.get_by_role("button", name="Step 50").focus()
+    page.keyboard.press("Enter")
+    assert "1.05 s after the start" in caption(page)
+    spent = page.evaluate("""() => { const begun = performance.now();
+      document.querySelector("[data-act=run]").click(); return performance.now() - begun; }""")
+    assert spent < 1000, "half a second of signals must take less than a second"
+    assert errors(page)[0] == 1.55
+    locked = errors(page)[1]
+    width, phase = page.locator("input").all()
+    phase.fill(f"{round((float(phase.input_value()) + np.pi) % TURN / 0.02) * 0.02:.2f}")
+    assert "The phase jumps: neither is told" in caption(page)
+    page.get_by_role("button", name="Step 50").click()
+    page.get_by_role("button", name="Step 50").click()
+    assert errors(page)[1] > 5 * locked, "the filter is behind"
+    width.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("output").first.inner_text() == "0.30"
+    assert "the filter is told, the extractor is not. 3 Hz, α = 0.30" in caption(page)
+    page.get_by_label("selector").select_option("7 Hz")
+    assert "7 Hz, α = 0.30, 1.65 s" in caption(page), "S goes on"
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="Reset").click()
+    assert "nothing has entered yet" in caption(page)
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_timeout(600)
+    assert page.locator("[data-say]").get_attribute("aria-live") == "off"
+    page.get_by_role("button", name="Play").click()
+    assert "Paused" in caption(page)
+    assert page.locator("[data-say]").get_attribute("aria-live") == "polite"
+    held = errors(page)[0]
+    assert 0.05 < held < 1
+    page.wait_for_timeout(200)
+    assert errors(page)[0] == held
+    for _ in range(42):
+        page.get_by_role("button", name="Run 500").click()
+    assert errors(page)[0] == pytest.approx(held + 21), "the axis moves on"
+    shoot(page, "listener-late")
+
+
+@needs_browser
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_it_follows_the_scheme_and_fits(visit, size):
+    spec = listening(0.25)
+    page = visit(wire(spec, 64, 512), spec, viewport=size, color_scheme="light")
+    for scheme, paper, blue, red in (
+        ("light", "255,255,255", "0,96,168", "200,16,46"),
+        ("dark", "24,26,30", "109,182,242", "255,123,138"),
+    ):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function(f"""{GROUND} === "rgb({paper.replace(",", ", ")})" """)
+        inks = page.locator("canvas").evaluate(INKS)
+        assert max(inks, key=inks.get) == paper
+        assert inks[blue] > 300
+        assert inks[red] > 300
+        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        assert page.evaluate("""[...document.querySelectorAll("[data-live] *")].every(
+          e => e.getBoundingClientRect().right <= innerWidth)""")
+        shoot(page, f"listener-{scheme}-{size['width']}")
+    page.set_viewport_size({"width": 700, "height": 800})
+    page.wait_for_function("""document.querySelector("canvas").width > 1200 &&
+      document.querySelector("canvas").width < 1400""")
+
+
+@needs_browser
+def test_without_scripts_there_is_a_picture_that_fits(visit):
+    page = visit(extractor(), listening(0.25), viewport=PHONE, java_script_enabled=False)
+    assert page.get_by_text("This is a still picture.").is_visible()
+    box = page.locator("img").bounding_box()
+    assert box["x"] + box["width"] <= PHONE["width"]
+    assert not page.locator("button, input, select, canvas").count()
+    shoot(page, "listener-still")
+
+
+def test_the_still_picture_says_what_it_shows():
+    spec = listening(0.25)
+    text = live_listener(extractor(), spec).data
+    assert "the first second of 3 Hz at α = 0.25" in text
+    picture = first_second(wire(spec, 64, 512), spec, 1)
+    assert re.search(r"from [\d.e-]+ to [\d.e-]+ for the filter and from [\d.e-]+ to [\d.e-]+ for", picture.alt)
+    above, below = picture.figure.axes
+    assert [line.get_label() for line in above.lines] == ["S(t)", "target", "filter", "extractor"]
+    np.testing.assert_allclose(
+        below.lines[0].get_ydata()[-1], float(re.search(r"to ([\d.e-]+) for", picture.alt)[1]), 0.1
+    )
+    assert below.lines[0].get_ydata()[-1] < below.lines[0].get_ydata()[99] / 3, "the filter locks on"
+
+
+def test_a_running_mean():
+    np.testing.assert_allclose(running_mean(np.array([4.0, 2, 0, 1]), 2), [4, 3, 1, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        ({"head_size": 0}, "must have one layer, no normalization, and a head"),
+        ({"num_layers": 2}, "must have one layer, no normalization, and a head"),
+        ({"input_norm": True}, "must have one layer, no normalization, and a head"),
+        ({"output_norm": True}, "must have one layer, no normalization, and a head"),
+        ({"n_frequencies": 3}, "must have n_frequencies = 4, as the signals"),
+    ],
+)
+def test_another_model_is_refused(shape, told):
+    with pytest.raises(ValueError, match=told):
+        live_listener(extractor(**shape), listening(0.25))
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        (SignalSpec(), "phase_range = .* must be centred"),
+        (SignalSpec(phase_range=(-4, 4)), "phase_range = .* a whole turn at most"),
+        (listening(0.5, duration=0.5), "duration = 0.5: must be 1 s at least"),
+    ],
+)
+def test_other_signals_are_refused(spec, told):
+    with pytest.raises(ValueError, match=told):
+        live_listener(extractor(), spec)
+
+
+def test_a_name_with_other_characters_is_refused():
+    with pytest.raises(ValueError, match="name = 'a b'"):
+        live_listener(extractor(), listening(0.25), name="a b")
