@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -39,18 +40,22 @@ class StepMap:
         return torch.cat([gates.h, gates.c], dim=-1)
 
     def jacobian(self, s: Tensor) -> Tensor:
-        """How the next state changes with this one: (lanes, 2 · units, 2 · units), rows for the next.
+        """How the next state (a row) changes with each number of this one (a column).
 
-        By the chain rule from h = o · tanh(c) and c = f · c_before + i · g, where each gate depends on h_before.
+        From (lanes, 2 · units) to (lanes, 2 · units, 2 · units), by the chain rule
+        from c = f · before + i · g and h = o · tanh(c).
         """
         h, before = s.split(self.units, dim=-1)
-        i, f, g, o, c, _ = lstm_step(self.lstm, self.x.expand(len(s), -1), h, before)
+        gates = lstm_step(self.lstm, self.x.expand(len(s), -1), h, before)
+        i, f, g, o, tanh_c = *gates[:4], gates.c.tanh()
         u_i, u_f, u_g, u_o = self.lstm.get_parameter("weight_hh_l0").chunk(4)
-        by_gates = [(g * i * (1 - i), u_i), (before * f * (1 - f), u_f), (i * (1 - g**2), u_g)]
-        c_h = sum((slope[..., None] * u for slope, u in by_gates), torch.zeros(()))
-        cells = torch.cat([c_h, torch.diag_embed(f)], dim=-1)
-        own = torch.cat([(o * (1 - o) * c.tanh())[..., None] * u_o, torch.zeros_like(c_h)], dim=-1)
-        return torch.cat([own + (o * (1 - c.tanh() ** 2))[..., None] * cells, cells], dim=-2)
+        c_by_h = (g * i * (1 - i))[..., None] * u_i
+        c_by_h += (before * f * (1 - f))[..., None] * u_f
+        c_by_h += (i * (1 - g**2))[..., None] * u_g
+        c_rows = torch.cat([c_by_h, torch.diag_embed(f)], dim=-1)
+        h_rows = (o * (1 - tanh_c**2))[..., None] * c_rows
+        h_rows[..., : self.units] += (o * (1 - o) * tanh_c)[..., None] * u_o
+        return torch.cat([h_rows, c_rows], dim=-2)
 
     def path(self, s: Tensor, samples: int) -> Tensor:
         """One state (2 · units,) and those after it: (samples + 1, 2 · units)."""
@@ -213,3 +218,20 @@ def eigenvalues(step_map: StepMap, point: Tensor) -> Array:
     """Eigenvalues of the step, linearized at one state: complex, the largest first."""
     found = np.linalg.eigvals(step_map.jacobian(point[None])[0].numpy())
     return found[np.argsort(-np.abs(found))]
+
+
+def half_lives(loops: Sequence[Loop]) -> Array:
+    """Samples after which each cell alone would have lost half of its content, on each loop: (loops · units,)."""
+    found = []
+    for loop in loops:
+        units = loop.states.shape[1] // 2
+        forget = loop.jacobians[:, units:, units:].diagonal(dim1=1, dim2=2)
+        found.append(np.log(0.5) / forget.log().mean(dim=0).numpy())
+    return np.concatenate(found)
+
+
+def turning_rates(values: Array, sample_rate: float) -> str:
+    """At which frequencies, in Hz, pushes turn that grow: of the eigenvalues outside the unit circle, in words."""
+    out = values[(np.abs(values) > 1) & (values.imag >= 0)]
+    told = [f"{np.angle(v) * sample_rate / (2 * np.pi):.1f} Hz" if abs(v.imag) > 1e-9 else "real" for v in out]
+    return ", ".join(told) or "none"

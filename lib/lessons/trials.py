@@ -30,8 +30,8 @@ def go_on(model: StatefulLSTMExtractor, states: Tensor, selectors: Tensor, sampl
     outputs = []
     with twin.evaluation_state():
         twin.hidden_state, twin.cell_state = (part[None].contiguous() for part in states.double().split(units, dim=1))
-        for count in [1000] * (samples // 1000) + [samples % 1000] * (samples % 1000 > 0):
-            outputs.append(twin(silent[:, None].expand(-1, count, -1))[..., 0])
+        for chunk in silent[:, None].expand(-1, samples, -1).split(1000, dim=1):
+            outputs.append(twin(chunk)[..., 0])  # noqa: PERF401
         end = torch.cat([part[0] for part in twin.state()], dim=1)
     return torch.cat(outputs, dim=1).numpy(), end
 
@@ -70,7 +70,7 @@ def switches(
     model: StatefulLSTMExtractor, spec: SignalSpec, loops: Sequence[Loop], phases: int = 8
 ) -> dict[tuple[int, int], list[End]]:
     """By (first selector, second selector): where the second one leads from so many phases of the first one's loop."""
-    found = {}
+    found: dict[tuple[int, int], list[End]] = {}
     for second in range(spec.n_frequencies):
         others = [first for first in range(spec.n_frequencies) if first != second]
         states = [
@@ -89,15 +89,13 @@ def elsewhere(found: Sequence[End]) -> str:
     return f"{len(lost)} of {len(found)}" + (f" ({', '.join(told)})" if lost else "")
 
 
-def anywhere(
-    model: StatefulLSTMExtractor, loops: Sequence[Loop], count: int, times: float = 1.0, seed: int = 0
-) -> Tensor:
-    """Random states, (count, 2 · units): h between -1 and 1, c as large as on any loop, ``times`` over."""
-    units = model.config.hidden_size
+def anywhere(loops: Sequence[Loop], count: int, seed: int = 0) -> Tensor:
+    """Random states, (count, 2 · units): h between -1 and 1, c up to the largest value on any of the loops."""
+    units = loops[0].states.shape[1] // 2
     largest = max(float(loop.states[:, units:].abs().max()) for loop in loops)
     generator = torch.Generator().manual_seed(seed)
     states = 2 * torch.rand(count, 2 * units, generator=generator, dtype=torch.float64) - 1
-    states[:, units:] *= times * largest
+    states[:, units:] *= largest
     return states
 
 
@@ -196,3 +194,11 @@ def amplitude_after(
     outputs, _ = go_on(model, both, torch.eye(spec.n_frequencies)[lane].expand(2, -1), samples * periods)
     swings = outputs.reshape(2, periods, samples).std(axis=2)
     return swings[1] / swings[0] - 1
+
+
+def some_paths(step_map: StepMap, loops: Sequence[Loop], count: int = 10, samples: int = 500) -> Tensor:
+    """Paths from random states: (count, samples + 1, 2 · units)."""
+    path = [anywhere(loops, count, seed=1)]
+    for _ in range(samples):
+        path.append(step_map.step(path[-1]))
+    return torch.stack(path, dim=1)

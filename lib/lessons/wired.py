@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from lib.model import StatefulLSTMExtractor
+from lib.model import ModelConfig, StatefulLSTMExtractor
 from lib.signals import Array, SignalSpec
 
 GATES = "ifgo"  # in PyTorch's order
@@ -18,8 +18,8 @@ STARTED = float(np.tanh(1))  # the hidden state of the start unit, from the firs
 
 def empty(spec: SignalSpec, units: int = 3) -> StatefulLSTMExtractor:
     """A network whose weights are all zero, with a linear output, in float64."""
-    config = {"hidden_size": units, "head_size": 0, "activation": "identity"}
-    network = StatefulLSTMExtractor(n_frequencies=spec.n_frequencies, **config).double().eval()
+    config = ModelConfig(n_frequencies=spec.n_frequencies, hidden_size=units, head_size=0, activation="identity")
+    network = StatefulLSTMExtractor(config).double().eval()
     for weights in network.parameters():
         weights.requires_grad_(False).zero_()
     return network
@@ -32,19 +32,25 @@ def _rows(network: StatefulLSTMExtractor, gate: str, units: Sequence[int]) -> li
     return [GATES.index(gate) * network.config.hidden_size + unit for unit in units]
 
 
-def open_gate(network: StatefulLSTMExtractor, gate: str, units: Sequence[int], opening: Array | float) -> None:
-    """Let each selector open a gate of these units so far: one opening for each frequency, or one for all.
+def open_gate(
+    network: StatefulLSTMExtractor,
+    gate: str,
+    units: Sequence[int],
+    opening: Array | float,
+) -> None:
+    """Let each selector open a gate of these units so far: one opening each, or for all.
 
-    An opening is what the sigmoid puts out, between 0 and 1. The weights from the selector are its inverse, log(p /
-    (1 - p)); an opening of exactly 0 or 1 becomes as good as that.
+    An opening is what the sigmoid gives, between 0 and 1. The weights from the
+    selector are its inverse, log(p / (1 - p)), cut off where rounding hides the rest.
     """
-    p = np.broadcast_to(np.asarray(opening, dtype=np.float64), network.config.n_frequencies)
+    p = np.broadcast_to(np.asarray(opening, float), network.config.n_frequencies)
     if not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"opening = {opening}: must be between 0 and 1, as a sigmoid puts it out")
+        raise ValueError(f"opening = {opening}: must be between 0 and 1")
     with np.errstate(divide="ignore"):
         weights = np.clip(np.log(p) - np.log1p(-p), -SATURATED, SATURATED)
     for row in _rows(network, gate, units):
-        network.lstm.get_parameter("weight_ih_l0")[row, 1:] = torch.as_tensor(weights)
+        from_input = network.lstm.get_parameter("weight_ih_l0")[row]
+        from_input[1:] = torch.as_tensor(weights)
 
 
 def connect(network: StatefulLSTMExtractor, gate: str, weights: Mapping[tuple[int, int], float]) -> None:
@@ -106,7 +112,7 @@ def openings(spec: SignalSpec, radius: float, pull: float = 0.0) -> Openings:
     return Openings(np.cos(theta) - i * gain.real, i, across ** (2 * np.pi / theta))
 
 
-def clock_of(
+def from_gates(
     spec: SignalSpec, forget: Array, opened: Array, radius: float, pull: float = 0.0
 ) -> StatefulLSTMExtractor:
     """The clock of the notebook in one call, from its gates: units 0 and 1 turn, unit 2 starts them."""
@@ -123,7 +129,7 @@ def clock_of(
 def wire(spec: SignalSpec, radius: float, pull: float = 0.0) -> StatefulLSTMExtractor:
     """A clock that runs on a circle of this radius."""
     gates = openings(spec, radius, pull)
-    return clock_of(spec, gates.forget, gates.input, radius, pull)
+    return from_gates(spec, gates.forget, gates.input, radius, pull)
 
 
 def amplitude_of(radius: float) -> float:

@@ -35,11 +35,11 @@ def check_3(gates: Gates | None) -> None:
         for frequencies, rate in (((1.0, 3.0, 5.0, 7.0), 1000.0), ((2.0, 40.0), 500.0), ((15.0,), 100.0)):
             spec = SignalSpec(frequencies=frequencies, sample_rate=rate, duration=2.0)
             forget, opened = np.array([gates(f, rate) for f in frequencies]).T
-            y = wired.clock_of(spec, forget, opened, 1e-3)
+            y = wired.from_gates(spec, forget, opened, 1e-3)
             x = torch.cat([torch.zeros(len(frequencies), 1), torch.eye(len(frequencies))], dim=1).double()
             outputs = roll_out(y, x[:, None].expand(-1, spec.n_samples, -1), steps=spec.n_samples)[..., 0].numpy()
             errors.append(np.mean((outputs - spec.targets) ** 2))
-        return max(errors) < 1e-8
+        return bool(max(errors) < 1e-8)
 
     hint = "a step turns (c0, c1) by θ = 2πf/fs: what must it keep of c0, and what must it add of c1?"
     check("6.3", gates, is_right, hint)

@@ -35,14 +35,12 @@ def portraits(spec: SignalSpec, loops: Sequence[Loop], paths: Sequence[Tensor], 
         axes.locator_params(nbins=3)
         label(axes, "direction 1", "direction 2" if axes is np.ravel(grid)[0] else "", f"{f:g} Hz")
     names = ("from a random state", GREY, "-", ""), ("loop", BLUE, "-", ""), ("fixed point", RED, "none", "x")
-    handles = [
-        np.ravel(grid)[0].plot([], [], color=c, linestyle=line, marker=m, label=n)[0] for n, c, line, m in names
-    ]
+    handles = [np.ravel(grid)[0].plot([], [], color=c, linestyle=line, marker=m, label=n)[0] for n, c, line, m in names]
     figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, fontsize="small")
     return Picture(
         figure,
-        "The state of the network in the two leading directions of each loop, a panel per selector. Grey paths begin at "
-        "random states and run onto the closed blue loop. A red cross marks each fixed point that was found.",
+        "The state of the network in the two leading directions of each loop, a panel per selector. Grey paths begin "
+        "at random states and run onto the closed blue loop. A red cross marks each fixed point that was found.",
     )
 
 
@@ -86,8 +84,8 @@ def eigenvalues(spec: SignalSpec, found: Sequence[Sequence[Array]]) -> Picture:
         axes.locator_params(nbins=3)
         label(axes, "real part", "imaginary part" if axes is np.ravel(grid)[0] else "", f"{f:g} Hz")
         texts.append(f"{f:g} Hz: {outside} of {len(points)} fixed points with an eigenvalue outside")
-    names = (("outside the unit circle", RED, "none", "o"), ("inside", BLUE, "none", "."))
-    names += (("unit circle", "black", "-", ""), ("angle of the sine", ORANGE, "--", ""))
+    names = [("outside the unit circle", RED, "none", "o"), ("inside", BLUE, "none", ".")]
+    names += [("unit circle", "black", "-", ""), ("angle of the sine", ORANGE, "--", "")]
     axes = np.ravel(grid)[0]
     handles = [axes.plot([], [], color=c, linestyle=line, marker=m, label=n)[0] for n, c, line, m in names]
     figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False, fontsize="small")
@@ -157,7 +155,7 @@ def removals(networks: Mapping[str, Removal]) -> Picture:
         label(axes, "unit, in order of its cost", "MSE" if axes is np.atleast_1d(grid)[0] else "", name)
     handles, names = np.atleast_1d(grid)[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=2, frameon=False, fontsize="small")
-    return Picture(figure, f"MSE when one unit is withheld, logarithmic; a dotted line at one half. {'; '.join(texts)}.")
+    return Picture(figure, f"MSE when a unit is withheld, logarithmic; a dotted line at one half. {'; '.join(texts)}.")
 
 
 def returns(found: Mapping[str, Array]) -> Picture:
