@@ -244,3 +244,26 @@ def test_half_way_between_two_selectors(model):
     found = trials.half_way(model, SPEC, 2, 3, seconds=1.0)
     assert 5 < found.frequency < 7
     assert 0.5 < found.amplitude < 1.5
+
+
+def test_half_lives_are_those_of_the_forget_gates():
+    jacobians = torch.zeros(5, 4, 4, dtype=torch.float64)
+    jacobians[:, 2:, 2:] = torch.diag(torch.tensor([0.5, 0.5**0.1]))
+    loop = Loop(torch.zeros(6, 4), jacobians, torch.zeros(5, 4), 1, 0.0, 1.0)
+    assert dynamics.half_lives([loop]) == pytest.approx([1, 10], rel=1e-6)
+
+
+def test_growing_pushes_are_told_by_their_frequencies():
+    turn = np.exp(2j * np.pi * 3 / 1000)
+    values = np.array([1.02 * turn, 1.02 / turn, 1.01, 0.99 * turn, 0.99 / turn])
+    assert dynamics.turning_rates(values, 1000.0) == "3.0 Hz, real"
+    assert dynamics.turning_rates(values[3:], 1000.0) == "none"
+
+
+def test_random_starts_stay_in_their_box(loop):
+    states = trials.anywhere([loop], 200)
+    units = states.shape[1] // 2
+    assert states[:, :units].abs().max() <= 1
+    assert 0.9 < states[:, units:].abs().max() / loop.states[:, units:].abs().max() <= 1
+    assert torch.equal(states, trials.anywhere([loop], 200))
+    assert trials.some_paths(StepMap(load_model(), ONE[2]), [loop], 3, 4).shape == (3, 5, 2 * units)
