@@ -1,11 +1,11 @@
-"""The exercises of notebooks 00, 01, 03, 04 and 05: the right answers pass, and the commonest wrong ones do not."""
+"""The exercises of notebooks 00, 01 and 03 to 06: the right answers pass, and the commonest wrong ones do not."""
 
 import numpy as np
 import pytest
 import torch
 
 from lib import FrequencyDataset, SignalSpec, generate, load_model, roll_out
-from lib.lessons.judges import assignment, evaluation, generalization, signals, training
+from lib.lessons.judges import assignment, evaluation, generalization, learned, signals, training
 from lib.recipe import update
 
 SPEC = SignalSpec()
@@ -37,6 +37,7 @@ def holds(capsys, judge, right, wrong, *more):
         (evaluation.check_1, 0.005, (0.01, 0.1, 0.05, 0.19, 0.9)),
         (evaluation.check_4, 1, (0, 2, "walk")),
         (generalization.check_1, {"weight seed", "training noise"}, ({"weight seed"}, {"test noise"}, "weight seed")),
+        (learned.check_1, "along", ("across", "both", 1, "Along")),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -164,3 +165,43 @@ def test_the_cost_of_listening(capsys):
     wrong = [lambda e: e**2 / 2, lambda e: e * power, lambda e: e * power**0.5, lambda e: e**2 / 8 * 4, 0.127]
     wrong += [lambda e: e**2 * power**2, lambda e: 0.0]
     holds(capsys, generalization.check_4, lambda e: power * e**2, wrong)
+
+
+def test_the_time_a_push_takes_to_fade(capsys):
+    wrong = [200, 100, 2, 20, 460.5, 0.4, "two periods"]
+    holds(capsys, learned.check_2, 400, wrong, 0.1, 5.0)
+
+
+def test_the_gates_of_a_wired_clock(capsys):
+    def theta(f, rate):
+        return 2 * np.pi * f / rate
+
+    wrong = [
+        lambda f, rate: (np.sin(theta(f, rate)), np.cos(theta(f, rate))),
+        lambda f, rate: (1.0, np.sin(theta(f, rate))),
+        lambda f, rate: (1.0, theta(f, rate)),
+        lambda f, rate: (np.cos(theta(f, rate)), theta(f, rate)),
+        lambda f, rate: (np.cos(theta(f, 1000)), np.sin(theta(f, 1000))),
+        lambda f, rate: (np.cos(f / rate), np.sin(f / rate)),
+        lambda f, rate: (np.cos(theta(3, 1000)), np.sin(theta(3, 1000))),
+        lambda f, rate: 0.5,
+    ]
+    holds(capsys, learned.check_3, lambda f, rate: (np.cos(theta(f, rate)), np.sin(theta(f, rate))), wrong)
+
+
+def longest(matrix, rate, turn=2 * np.pi, key=np.abs, real=False, pick=np.argmax):
+    values = np.linalg.eigvals(matrix)
+    values = values if real else values[np.abs(values.imag) > 1e-9]
+    return np.abs(np.angle(values[pick(key(values))])) * rate / turn
+
+
+def test_the_frequency_of_a_linearized_step(capsys):
+    wrong = [
+        lambda m, rate: longest(m, rate, turn=1),
+        lambda m, rate: longest(m, 1000.0),
+        lambda m, rate: longest(m, rate, real=True),
+        lambda m, rate: longest(m, rate, pick=np.argmin),
+        lambda m, rate: longest(m, rate, key=lambda v: np.abs(np.angle(v))),
+        3.0,
+    ]
+    holds(capsys, learned.check_4, longest, wrong)

@@ -1,4 +1,4 @@
-"""Notebook 04: the clock. How late a network's output is in a long roll-out, and at which rate that grows."""
+"""Notebooks 04 and 06: the clock. How late a network's output is in a long roll-out, and at which rate that grows."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class NotebookParameters(Settings):
 
     @property
     def comparison(self) -> Path:
-        """The second network of notebooks 04 and 05: the reference, or for signals unknown to it this run's own."""
+        """The second network of notebooks 04 to 06: the reference, or for signals unknown to it this run's own."""
         assignment = SignalSpec()
         known = (self.spec.frequencies, self.sample_rate) == (assignment.frequencies, assignment.sample_rate)
         return REFERENCE_CHECKPOINT if known else self.checkpoint
