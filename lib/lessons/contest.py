@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lib.lessons.filters import bound, kalman, least_squares, likelihood
-from lib.lessons.listening import listen
+from lib.lessons.listening import listen, listening
 from lib.lessons.plots.listening import Curve, binned
 from lib.model import StatefulLSTMExtractor
 from lib.signals import Array, SignalSpec, draw_noise, draw_start, generate, noisy_components
@@ -74,6 +74,13 @@ def compare(errors: Mapping[str, Array], name: str, spec: SignalSpec) -> dict[st
         "worst tenth of a second, 0.3 s to 2 s": float(ratio[inside].max()),
         "the last second": float(errors[name][final].mean() / filtered[final].mean()),
     }
+
+
+def goals(model: StatefulLSTMExtractor, alpha: float, noise_seeds: Sequence[int]) -> dict[str, float]:
+    """What `compare` says of an extractor on noise of its own width, and its error where nothing can be heard."""
+    spec, silent = listening(alpha), generate(listening(1.0), noise_seeds)
+    found = compare(contest(spec, noise_seeds, {"extractor": model}), "extractor", spec)
+    return found | {"MSE at α = 1": float(squared(listen(model, silent.mixed), silent.targets).mean())}
 
 
 def other_noise(spec: SignalSpec, noise_seeds: Sequence[int], shift: int) -> Array:
