@@ -1,4 +1,4 @@
-"""Notebooks 01, 02, 04: figures that a script brings to life, and what is seen where scripts do not run."""
+"""Notebooks 01, 02, 04, 07: figures that a script brings to life, and what is seen where scripts do not run."""
 
 from __future__ import annotations
 
