@@ -1,11 +1,11 @@
-"""The exercises of notebooks 00, 01 and 03 to 06: the right answers pass, and the commonest wrong ones do not."""
+"""The exercises of notebooks 00, 01 and 03 to 07: the right answers pass, and the commonest wrong ones do not."""
 
 import numpy as np
 import pytest
 import torch
 
 from lib import FrequencyDataset, SignalSpec, generate, load_model, roll_out
-from lib.lessons.judges import assignment, evaluation, generalization, learned, signals, training
+from lib.lessons.judges import assignment, evaluation, extraction, generalization, learned, signals, training
 from lib.recipe import update
 
 SPEC = SignalSpec()
@@ -37,6 +37,8 @@ def holds(capsys, judge, right, wrong, *more):
         (evaluation.check_1, 0.005, (0.01, 0.1, 0.05, 0.19, 0.9)),
         (evaluation.check_4, 1, (0, 2, "walk")),
         (generalization.check_1, {"weight seed", "training noise"}, ({"weight seed"}, {"test noise"}, "weight seed")),
+        (extraction.check_1, 0.6034, (0.5, 0.75, 1 / np.pi, 1.9, "half")),
+        (extraction.check_2, 10, (0.1, 100, 3.16, True)),
         (learned.check_1, "along", ("across", "both", 1, "Along")),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -205,3 +207,20 @@ def test_the_frequency_of_a_linearized_step(capsys):
         3.0,
     ]
     holds(capsys, learned.check_4, longest, wrong)
+
+
+def test_a_correction_of_ones_own(capsys):
+    def correction(wrong="", change=False):
+        def my_correct(state, covariance, seen, noise, sample):
+            gain = covariance @ seen / (seen @ covariance @ seen + (0 if wrong == "noise" else noise))
+            miss = sample - (0 if wrong == "prediction" else seen @ state)
+            if change:
+                state += gain * miss
+                return state, covariance - np.outer(gain, seen @ covariance)
+            kept = np.outer(gain, seen) if wrong == "covariance" else np.outer(gain, seen @ covariance)
+            return state + gain * miss, covariance - kept
+
+        return my_correct
+
+    wrong = [correction(what) for what in ("noise", "prediction", "covariance")] + [correction(change=True), lambda: 5]
+    holds(capsys, extraction.check_3, correction(), wrong)

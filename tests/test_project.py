@@ -393,6 +393,13 @@ def test_published_metrics_meet_the_goals():
     assert evaluation["gap"] < 0.1
     assert evaluation["worst_ppm"] < 10
     assert read_metrics(METRICS / "05_generalization.json")["results"]["worst_ratio"] < 1.05
+    trained = read_metrics(REFERENCE / "extractors.json")["results"].values()
+    for found in (*read_metrics(METRICS / "07_extraction.json")["results"]["goals"].values(), *trained):
+        mean, early, late, hushed = found.values()
+        assert mean < 1
+        assert early < 1
+        assert late < 1
+        assert abs(hushed - 0.5) < 0.01
 
 
 def test_published_numbers_stand_in_the_notebooks():

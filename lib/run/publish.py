@@ -120,5 +120,8 @@ def results_table() -> str:
         ("shipped reference checkpoint: test MSE, noise seed 2", f"{trained['reference']['test_mse']:.1e}"),
         ("shipped reference checkpoint: rate error, worst frequency", f"{trained['reference']['worst_ppm']:.1g} ppm"),
     ]
+    for alpha, found in read_metrics(METRICS / "07_extraction.json")["results"]["goals"].items():
+        what = f"unknown start phases, phase noise of {alpha} turns: extractor / Kalman filter, mean error; last second"
+        rows.append((what, f"{found['mean over the recording']:.2f}; {found['the last second']:.2f}"))
     lines = ["| measured one sample at a time, over all rows | |", "| --- | ---: |"]
     return "\n".join(lines + [f"| {what} | {value} |" for what, value in rows]) + "\n"
