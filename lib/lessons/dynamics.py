@@ -103,7 +103,7 @@ class Loop(NamedTuple):
     @property
     def gap(self) -> float:
         """How far the last state is from the first one, in steps of the loop: well below 1 where the path is closed."""
-        return float((self.states[-1] - self.states[0]).norm() / self.tangents[0].norm())
+        return float((self.states[-1] - self.states[0]).norm() / (self.states[1] - self.states[0]).norm())
 
     @property
     def left(self) -> float:
@@ -127,12 +127,12 @@ def repetition(frequency: float, sample_rate: float) -> tuple[int, int]:
     return share.denominator, share.numerator
 
 
-def find_loop(step_map: StepMap, frequency: float, sample_rate: float, settled: float = 8.0) -> Loop:
-    """The loop on which a network runs ``settled`` seconds after a reset.
+def find_loop(step_map: StepMap, frequency: float, sample_rate: float, settled: float = 8.0, times: int = 1) -> Loop:
+    """The loop on which a network runs ``settled`` seconds after a reset, followed over so many repetitions.
 
     The tangents are the derivative of the trigonometric polynomial through all points of the loop.
     """
-    samples, periods = repetition(frequency, sample_rate)
+    samples, periods = (times * number for number in repetition(frequency, sample_rate))
     states = step_map.path(step_map.settle(round(settled * sample_rate)), samples)
     turns = 2j * np.pi * np.fft.fftfreq(samples)[:, None]
     tangents = np.fft.ifft(turns * np.fft.fft(states[:-1].numpy(), axis=0), axis=0).real

@@ -1,4 +1,4 @@
-"""Notebook 02: zero, swap or freeze one of the two states, and read from the output how late the clock is then."""
+"""Notebooks 02 and 06: zero, swap or freeze one of the two states, and read from the output how late it is then."""
 
 from __future__ import annotations
 
