@@ -45,7 +45,7 @@ def test_tails():
     assert distortion.tail_ratio(gauss) == pytest.approx(np.sqrt(2 / np.pi), abs=0.005)
     assert distortion.tail_ratio(heavy) < 0.75
     assert distortion.tail_ratio(np.array([1.0, -1.0])) == 1
-    assert distortion.quarter_of_the_slowest(SPEC) == 250
+    assert distortion.half_of_the_slowest(SPEC) == 500
 
 
 def test_swaps_and_the_price_of_listening():
@@ -98,6 +98,12 @@ def test_selectors_give_their_sines_at_both_ends():
     assert between.branches(found) >= 0
 
 
+def test_a_switch_to_the_selector_of_a_single_loop_ends_on_it():
+    found = between.after_switches(load_model(), SPEC, 1, [2000, 2130])
+    assert found.shape == (3, 2)
+    assert found == pytest.approx(3, abs=0.06)
+
+
 def test_kinds_count_every_roll_out():
     frequency = np.array([[3, 3.01, 4.0, 5.5, np.nan, 5]] * 3)
     found = between.Between((1, 2), np.linspace(0, 1, 6), frequency, np.ones((3, 6)))
@@ -145,5 +151,7 @@ def test_tables():
     assert "| 3 Hz | 1.0e-06 |" in metrics_table({"3 Hz": row})
     late = np.linspace(0, [[1e-3], [0], [0], [0]], 60, axis=1)[..., 0]
     clock = Clock(np.arange(60.0), late, np.ones((4, 60)), np.array([1.0, 0, 0, 0]), np.zeros(4))
-    assert "| 1 Hz | +1.00 | +1.00, +1.00 | +1.00 |" in clock_table([clock], SPEC)
+    assert "| 1 Hz | +1.00 | +1.00, +1.00 | +1,000.0 |" in clock_table([clock], SPEC)
+    still = Clock(np.arange(60.0), 0 * late, np.ones((4, 60)), np.full(4, -1e-5), np.zeros(4))
+    assert "| 1 Hz | 0.00 | 0.00, 0.00 | 0.0 |" in clock_table([still], SPEC)
     assert cost_of_lateness([clock], SPEC)[0] == pytest.approx(1 - np.cos(2 * np.pi * 1e-3))

@@ -49,6 +49,27 @@ def sweep(
     return Between(pair, mixtures, frequency, amplitude)
 
 
+def after_switches(
+    model: StatefulLSTMExtractor, spec: SignalSpec, lane: int, moments: Sequence[int], settle: float = 1.5
+) -> Array:
+    """Switch from each other selector to that of ``lane``, without a reset, at each of these samples.
+
+    Returns:
+        The frequency of the output, Hz, over the 3 s that begin ``settle`` seconds after the switch, NaN where it
+        stands still: (n_frequencies - 1, moments).
+    """
+    others = [index for index in range(spec.n_frequencies) if index != lane]
+    wait, long = round(settle * spec.sample_rate), round(3 * spec.sample_rate)
+    x = torch.zeros(len(others), len(moments), max(moments) + wait + long, 1 + spec.n_frequencies)
+    for row, other in enumerate(others):
+        for column, moment in enumerate(moments):
+            x[row, column, :moment, 1 + other] = 1
+            x[row, column, moment:, 1 + lane] = 1
+    y = roll_out(model, x.flatten(0, 1), steps=x.shape[2])[..., 0].double().numpy().reshape(x.shape[:3])
+    windows = [[y[row, k, m + wait :][:long] for k, m in enumerate(moments)] for row in range(len(others))]
+    return np.array([[frequency_and_amplitude(part, spec.sample_rate)[0] for part in row] for row in windows])
+
+
 def frequency_and_amplitude(output: Array, sample_rate: float) -> tuple[float, float]:
     """Frequency in Hz of the strongest line of an output (samples,), and √2 times its standard deviation."""
     centred = output - output.mean()

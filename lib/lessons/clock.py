@@ -69,19 +69,26 @@ def clock_figure(clock: Clock, spec: SignalSpec) -> Picture:
         axes.plot(clock.time, 1e6 * clock.late[lane], label=f"{frequency:g} Hz", **style)
     axes.axhline(0, color="black", linewidth=0.8, linestyle="-")
     label(axes, "time since the reset (s)", "the output is late by (µs)", legend=True)
-    rates = "; ".join(f"{f:g} Hz {ppm:+.1f}" for f, ppm in zip(spec.frequencies, clock.ppm, strict=True))
+    rates = "; ".join(f"{f:g} Hz {signed(ppm, 1)}" for f, ppm in zip(spec.frequencies, clock.ppm, strict=True))
     over = f"over {clock.time[0] + clock.time[-1]:.0f} s"
-    return Picture(figure, f"How late each output is {over}: almost straight lines. Their slopes in µs per s: {rates}.")
+    told = f"How late each output is {over}: lines that bend at first. Their slopes after the first tenth, in µs per s"
+    return Picture(figure, f"{told}: {rates}.")
+
+
+def signed(value: float, digits: int) -> str:
+    """A number with its sign, in groups of three; without one if it is zero in all digits."""
+    text = f"{value:+,.{digits}f}"
+    return text if text.strip("+-0.") else text[1:]
 
 
 def clock_table(clocks: Sequence[Clock], spec: SignalSpec) -> str:
     """The rate error of each frequency over several noise seeds, as a Markdown table."""
-    lines = ["| | rate error (ppm) | from, to | late after 10 min (ms) |", "| --- | ---: | ---: | ---: |"]
+    lines = ["| | rate error (ppm) | from, to | late after 10 min (µs) |", "| --- | ---: | ---: | ---: |"]
     rates = np.array([clock.ppm for clock in clocks])
-    late = 1e3 * clocks[0].late[:, -1]
+    late = 1e6 * clocks[0].late[:, -1]
     for lane, name in enumerate(f"{f:g} Hz" for f in spec.frequencies):
-        spread = f"{rates[:, lane].min():+.2f}, {rates[:, lane].max():+.2f}"
-        lines.append(f"| {name} | {rates[:, lane].mean():+.2f} | {spread} | {late[lane]:+.2f} |")
+        spread = f"{signed(rates[:, lane].min(), 2)}, {signed(rates[:, lane].max(), 2)}"
+        lines.append(f"| {name} | {signed(rates[:, lane].mean(), 2)} | {spread} | {signed(late[lane], 1)} |")
     return "\n".join(lines)
 
 

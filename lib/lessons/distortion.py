@@ -9,9 +9,9 @@ import numpy as np
 from lib.signals import Array, SignalSpec
 
 
-def quarter_of_the_slowest(spec: SignalSpec) -> int:
-    """Samples in a quarter of the slowest sine's period: what the notebooks call the start."""
-    return round(0.25 * spec.sample_rate / min(spec.frequencies))
+def half_of_the_slowest(spec: SignalSpec) -> int:
+    """Samples in half a period of the slowest sine: what the notebooks call the start."""
+    return round(0.5 * spec.sample_rate / min(spec.frequencies))
 
 
 def harmonics(output: Array, frequency: float, sample_rate: float, count: int = 9) -> Array:

@@ -12,7 +12,8 @@ from lib.lessons.exercises import check
 from lib.lessons.instruments import chain_length
 from lib.loader import Batch, FrequencyDataset, StatefulDataLoader
 from lib.model import StatefulLSTMExtractor
-from lib.settings import whole_number
+from lib.recipe import TrainingRun, update
+from lib.settings import TrainingConfig, whole_number
 from lib.signals import SignalSpec
 
 Pass = Callable[[StatefulLSTMExtractor, Iterable[Batch], torch.optim.Optimizer], object]
@@ -73,13 +74,13 @@ def check_4(sample: int | None, model: StatefulLSTMExtractor, dataset: Frequency
 
 
 def right_pass(model: StatefulLSTMExtractor, batches: Iterable[Batch], optimizer: torch.optim.Optimizer) -> None:
-    """One pass of training as it should be."""
+    """One pass of training as it should be: an update of the recipe for every batch, with no bound on the gradient."""
+    config = TrainingConfig(clip_norm=1e9, train_signal_weights=True)
+    run = TrainingRun(model, FrequencyDataset(SMALL, 1), config, [optimizer], memoryless=False, horizon=1)
+    for group in optimizer.param_groups:
+        group["factor"] = 1.0
     for batch in batches:
-        loss = nn.functional.mse_loss(model(batch.x, reset_state=batch.is_first_batch), batch.y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        model.detach_state()
+        update(run, batch, rate=optimizer.param_groups[0]["lr"])
 
 
 def check_5(one_pass: Pass | None) -> None:
@@ -97,7 +98,7 @@ def check_5(one_pass: Pass | None) -> None:
     def is_right(function: Pass) -> bool:
         return torch.allclose(weights(function), weights(right_pass), atol=1e-6)
 
-    hint = "in this order: reset if the batch is a first one, forward, loss, zero_grad, backward, step, detach"
+    hint = "section 2.1 has the order of the lines; where does a sequence begin, and what is in the model before?"
     check("2.5", one_pass, is_right, hint)
 
 

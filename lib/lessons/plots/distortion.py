@@ -51,7 +51,7 @@ def error_by_phase(spec: SignalSpec, errors: Array, bins: int = 100) -> Picture:
         parts = [errors[lane, which == k] for k in range(bins)]
         phase = (np.arange(bins) + 0.5) / bins
         low, high, means = (1e3 * np.array([f(part) for part in parts]) for f in (np.min, np.max, np.mean))
-        axes.fill_between(phase, low, high, color=GREY, alpha=0.5, linewidth=0, label="all periods")
+        axes.fill_between(phase, low, high, color=GREY, alpha=0.5, linewidth=0, label="all samples")
         axes.plot(phase, means, color=BLUE, linestyle="-", label="mean")
         below = lane >= spec.n_frequencies - columns
         label(axes, "phase of the target (periods)" if below else "", "", f"{frequency:g} Hz")
@@ -63,9 +63,9 @@ def error_by_phase(spec: SignalSpec, errors: Array, bins: int = 100) -> Picture:
     figure.legend(*flat[0].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False)
     return Picture(
         figure,
-        "Error after the start against the phase of the target, a panel per frequency: the mean over all periods is a "
-        "jagged line. A grey area holds all periods; it is narrow at most phases and several times wider at some. The "
-        f"mean stays {', '.join(texts)}.",
+        "Error after the start against the phase of the target, a panel per frequency: the mean in each hundredth of "
+        "a period is a jagged line. A grey area holds all samples; it is wide where the error changes within such a "
+        f"part. The mean stays {', '.join(texts)}.",
     )
 
 
@@ -75,8 +75,8 @@ def harmonic_levels(spec: SignalSpec, networks: Mapping[str, Array]) -> Picture:
     texts = []
     for axes, (name, found) in zip(np.atleast_1d(grid), networks.items(), strict=True):
         for lane, (frequency, row) in enumerate(zip(spec.frequencies, found, strict=True)):
-            style = {"marker": MARKERS[lane % 4], "markersize": 4, "color": LINES[lane % len(LINES)]}
-            axes.plot(np.arange(2, 2 + len(row)), row, label=f"{frequency:g} Hz", linewidth=0.8, **style)
+            style = {"marker": MARKERS[lane % 4], "markersize": 2.5, "color": LINES[lane % len(LINES)]}
+            axes.plot(np.arange(2, 2 + len(row)), row, label=f"{frequency:g} Hz", linewidth=0.5, **style)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         label(axes, "harmonic (multiple of the frequency)", "", name)
         texts.append(f"{name}: the largest is {found.max():.0f} dB")
@@ -132,7 +132,7 @@ def reset_costs(curve: Mapping[str, Array], measured: Mapping[float, Array]) -> 
     label(axes, "lateness of the reset (s)", "MSE of the output", "", legend=True)
     return Picture(
         figure,
-        "MSE of an output whose roll-out begins late. Against the sine that starts with the reset it is always small, "
+        "MSE of an output whose roll-out begins late. Against the sine that starts with the reset it stays small, "
         f"at most {with_reset.max():.0e}. Against the sine that goes with S it follows the curve of two sines out of "
         f"step, up to {with_signal.max():.1f}, and vanishes where the lateness is whole periods of all sines.",
     )

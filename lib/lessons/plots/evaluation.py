@@ -69,7 +69,7 @@ def seeds(train: float, test: float, unseen: Mapping[str, Array]) -> Picture:
         spread = float(np.ptp([*ratios, test / train, 1.0]))
         edge = 0.05 * spread if spread > 1e-6 else 1e-3  # a deaf network has one value for all noises
         reach = min(ratios.min(), test / train, 1.0) - edge, max(ratios.max(), test / train, 1.0) + edge
-        axes.hist(ratios, bins=30, range=reach, color=BLUE, alpha=0.6, label="unseen noise seeds")
+        axes.hist(ratios, bins=31, range=reach, color=BLUE, alpha=0.6, label="unseen noise seeds")
         axes.axvline(1.0, color="black", linestyle="-", label="training noise")
         axes.axvline(test / train, color=RED, linestyle="--", label="test noise")
         axes.ticklabel_format(useOffset=False)

@@ -75,7 +75,7 @@ def eigenvalues(found: Mapping[str, Array], spec: SignalSpec) -> Picture:
     edge.set(xlim=(1 - 1.6 * reach, 1 + 0.9 * reach), ylim=(-1.25 * reach, 1.25 * reach))
     label(whole, "real part", "imaginary part", legend=True)
     label(edge, "real part", "", "enlarged")
-    told = [f"{name}: amounts up to {np.abs(values).max():.3f}" for name, values in found.items()]
+    told = [f"{name}: absolute values up to {np.abs(values).max():.3f}" for name, values in found.items()]
     return Picture(
         figure,
         "Eigenvalues of one step of the untrained LSTM at rest, in the complex plane with the unit circle; the right "
