@@ -106,6 +106,15 @@ class Loop(NamedTuple):
         return float((self.states[-1] - self.states[0]).norm() / (self.states[1] - self.states[0]).norm())
 
     @property
+    def off(self) -> float:
+        """How far the state is from where it was one period of the sine before, in steps: below 1 if it is back.
+
+        A period need not be a whole number of samples; the nearest one is taken.
+        """
+        period = round(len(self.jacobians) / self.periods)
+        return float((self.states[period] - self.states[0]).norm() / (self.states[1] - self.states[0]).norm())
+
+    @property
     def left(self) -> float:
         """Which share of a push across the loop is left after one second: the second multiplier, brought to 1 s."""
         return float(np.abs(self.multipliers()[1]) ** (1 / self.seconds))
