@@ -1,4 +1,4 @@
-"""Notebook 01: how much of a sine survives the phase noise."""
+"""Notebooks 01 and 07: how much of a sine survives the phase noise."""
 
 from __future__ import annotations
 
