@@ -79,7 +79,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     commands.add_parser("pdf", help="print the notebooks as one booklet, build/booklet.pdf (needs Chromium)")
     commands.add_parser("student", help="copy everything but the solutions to build/student/")
     commands.add_parser("reference", help="train the shipped reference checkpoint again (a quarter of an hour)")
-    commands.add_parser("extractors", help="train the shipped extractors of notebook 07 again (ten minutes)")
+    commands.add_parser("extractors", help="train the shipped extractors of notebook 07 again (twenty minutes)")
     study = commands.add_parser("studies", help="compute the committed studies again (about two hours)")
     study.add_argument(
         "studies", nargs="*", metavar="STUDY", help=f"which; default: all of {', '.join(studies.STUDIES)}"
