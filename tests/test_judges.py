@@ -38,7 +38,7 @@ def holds(capsys, judge, right, wrong, *more):
         (evaluation.check_4, 1, (0, 2, "walk")),
         (generalization.check_1, {"weight seed", "training noise"}, ({"weight seed"}, {"test noise"}, "weight seed")),
         (extraction.check_1, 0.6034, (0.5, 0.75, 1 / np.pi, 1.9, "half")),
-        (extraction.check_2, 10, (0.1, 100, 3.16, True)),
+        (extraction.check_2, 8, (0.5, 4, 32, True)),
         (learned.check_1, "along", ("across", "both", 1, "Along")),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -34,7 +34,7 @@ class Units(NamedTuple):
     clocks: slice  # they fill at different speeds
     views: slice  # 2n: the resonators again, of a size that other units can use
     selectors: slice  # n: which sine is asked for
-    free: slice  # the rest: random, and trained
+    free: slice  # the rest: random
 
     @classmethod
     def of(cls, model: StatefulLSTMExtractor) -> Units:

@@ -17,9 +17,9 @@ def check_1(alpha: float | None) -> None:
 
 
 def check_2(seconds: float | None) -> None:
-    """When the error of the filter has fallen to a tenth of that after one second."""
+    """When the error of the filter has fallen to a quarter of that after two seconds."""
     hint = "read two moments from the figure; how does the error depend on the time?"
-    check("7.2", seconds, lambda x: not isinstance(x, bool) and abs(x - 10) < 0.5, hint)
+    check("7.2", seconds, lambda x: not isinstance(x, bool) and abs(x - 8) < 0.4, hint)
 
 
 def check_3(correct: Callable[..., Any] | None) -> None:
