@@ -68,7 +68,8 @@ class StatefulLSTMExtractor(nn.Module):
     def init_hidden(self, lanes: int, device: torch.device | str | None = None) -> None:
         """Start both states at zero, each (num_layers, lanes, hidden_size)."""
         weight = next(self.parameters(), torch.zeros(()))  # none if quantized
-        shape = (self.config.num_layers, whole_number("lanes", lanes, 1), self.config.hidden_size)
+        lanes = whole_number("lanes", lanes, 1)
+        shape = (self.config.num_layers, lanes, self.config.hidden_size)
         self.hidden_state = weight.new_zeros(shape, device=device)
         self.cell_state = torch.zeros_like(self.hidden_state)
 

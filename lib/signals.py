@@ -32,9 +32,9 @@ class SignalSpec(Settings):
         highest = self.sample_rate / 2
         if max(self.frequencies) >= highest:
             raise ValueError(f"frequencies = {self.frequencies}: all must lie below half the sample rate, {highest} Hz")
-        samples = self.sample_rate * self.duration
-        if round(samples) < 1 or abs(samples - round(samples)) > 1e-6:
-            raise ValueError(f"duration = {self.duration}: sample_rate x duration is {samples}, must be a whole number")
+        n = self.sample_rate * self.duration
+        if round(n) < 1 or abs(n - round(n)) > 1e-6:
+            raise ValueError(f"duration = {self.duration}: sample_rate x duration must be a whole number, not {n}")
         for name in ("amplitude_range", "phase_range", "start_range"):
             if getattr(self, name)[0] > getattr(self, name)[1]:
                 raise ValueError(f"{name} = {getattr(self, name)}: the lower bound must not exceed the upper")
@@ -107,9 +107,8 @@ def generate(spec: SignalSpec, noise_seed: int | Sequence[int]) -> Signals:
         raise ValueError(f"noise_seed = {noise_seed!r}: must hold at least one whole number from 0 up")
     noises = [(*draw_noise(spec, seed), draw_start(spec, seed)) for seed in seeds]
     mixed = np.stack([noisy_components(spec, a, phase + start).mean(axis=1) for a, phase, start in noises])
-    starts = np.stack([start for *_, start in noises])
-    targets = spec.sines(starts if several and spec.start_range != (0.0, 0.0) else starts[0])
-    return Signals(spec.time, mixed if several else mixed[0], targets)
+    pure = spec.sines(np.stack([start for *_, start in noises]))
+    return Signals(spec.time, mixed if several else mixed[0], pure if several and any(spec.start_range) else pure[0])
 
 
 def phase_rates(spec: SignalSpec) -> Array:

@@ -49,7 +49,7 @@ def _seen(spec: SignalSpec) -> Array:
 
 
 def kalman_gains(spec: SignalSpec) -> tuple[Array, Array]:
-    """The gain at each sample, (samples, 2n), and the mean squared error that is expected, (n, samples).
+    """The gain at each sample, (samples, 2n), and the expected MSE, (n, samples).
 
     Neither depends on what is measured: both are known before the first sample.
     """
@@ -68,9 +68,10 @@ def kalman_gains(spec: SignalSpec) -> tuple[Array, Array]:
 
 
 def kalman(spec: SignalSpec, mixed: Array) -> Array:
-    """The best linear estimate of every pure sine, one sample at a time; the frequencies and the noise are known.
+    """The best linear estimate of every pure sine, one sample at a time.
 
-    The state holds each sine and its cosine. They turn by a known angle at each sample; the start phases are unknown.
+    The frequencies and the noise are known; the start phases are unknown. The state
+    holds each sine and its cosine. They turn by a known angle at each sample.
 
     Args:
         spec: the frequencies and the noise.
@@ -83,7 +84,8 @@ def kalman(spec: SignalSpec, mixed: Array) -> Array:
     state, estimates = np.zeros((len(signal), len(turn))), []
     for k, gain in enumerate(kalman_gains(spec)[0]):
         predicted = state @ turn.T  # the first state is zero: turning it changes nothing
-        state = predicted + np.outer(signal[:, k] - predicted @ seen, gain)  # correct
+        miss = signal[:, k] - predicted @ seen
+        state = predicted + np.outer(miss, gain)  # correct
         estimates.append(state[:, ::2])
     found = np.stack(estimates, axis=-1)
     return found if mixed.ndim > 1 else found[0]

@@ -31,6 +31,7 @@ class NotebookParameters(Settings):
         hidden_size: units of the LSTM.
         max_updates: a safeguard of the training: its horizon does not grow after so many updates.
         unseen_seeds: how many further noise seeds to test on.
+        sequences: how many sequences with start phases of their own to test on, in notebook 07.
         frequencies: of the sines, in Hz.
         sample_rate: in Hz.
         duration: of a recording, in s.
@@ -44,6 +45,7 @@ class NotebookParameters(Settings):
     hidden_size: int = Field(32, ge=1, le=512)
     max_updates: int = Field(6000, ge=1, le=1_000_000)
     unseen_seeds: int = Field(100, ge=2, le=10_000)
+    sequences: int = Field(48, ge=4, le=1000)
     frequencies: list[float] = Field([1.0, 3.0, 5.0, 7.0])
     sample_rate: float = 1000.0
     duration: float = 10.0
@@ -66,6 +68,11 @@ class NotebookParameters(Settings):
                     raise ValueError(
                         f"{name} = {getattr(self, name)}: must be none of {seeds[0]} to {seeds[-1]}, which {use}"
                     )
+
+    @property
+    def sequence_seeds(self) -> range:
+        """The noise seeds of the sequences of notebook 07."""
+        return range(FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + self.sequences)
 
     @property
     def unseen(self) -> range:
