@@ -6,7 +6,7 @@ import torch
 from statsmodels.tsa.statespace.mlemodel import MLEModel
 
 from lib import CheckpointError, FrequencyDataset, SettingsError, SignalSpec, evaluate, generate, load_model, roll_out
-from lib.checkpoint import load_checkpoint
+from lib.checkpoint import load_checkpoint, save_checkpoint
 from lib.lessons import contest
 from lib.lessons.filters import bound, kalman, kalman_gains, least_squares, likelihood, mixture, rotation
 from lib.lessons.listener import RESONANCE, Units, all_outputs, wire
@@ -190,8 +190,6 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(tmp_path, monkeypat
         save.append(path)
         if len(save) == 1:
             raise KeyboardInterrupt
-
-    from lib.lessons.listening import save_checkpoint
 
     monkeypatch.setattr("lib.lessons.listening.save_checkpoint", stop)
     with pytest.raises(KeyboardInterrupt):

@@ -16,6 +16,7 @@ class Mixture(NamedTuple):
     gain: float  # amplitude of each sine in the mean of S(t)
     shift: float  # its phase ahead of the pure sine, rad
     noise: float  # variance of S(t) around that mean, averaged over all phases
+    square: float  # E[A²] / n²: the mean square of one noisy sine's amplitude in S(t)
     swing: complex  # E[A²] E[exp(2iφ)] / n²: how the variance changes with the phase
 
 
@@ -23,15 +24,14 @@ def mixture(spec: SignalSpec) -> Mixture:
     """The moments of S(t) that follow from the ranges of A and φ.
 
     With n sines of phase ψ_i: mean of S = gain Σ sin(ψ_i + shift), and its variance is
-    Σ [E[A²] / n² - Re(swing exp(2iψ_i))] / 2 - gain² sin²(ψ_i + shift).
+    Σ [square - Re(swing exp(2iψ_i))] / 2 - gain² sin²(ψ_i + shift).
     """
     n, (low, high), (first, last) = spec.n_frequencies, spec.amplitude_range, spec.phase_range
-    mean, square = (low + high) / 2, (low * low + low * high + high * high) / 3  # E[A], E[A²]
     centre, width = (first + last) / 2, last - first
-    gain = mean * coherent_gain(spec) / n
-    swing = square * np.sinc(width / np.pi) * np.exp(2j * centre) / n**2
+    gain, square = (low + high) / 2 * coherent_gain(spec) / n, (low * low + low * high + high * high) / 3 / n**2
+    swing = square * np.sinc(width / np.pi) * np.exp(2j * centre)
     negative = np.pi if np.sinc(width / (2 * np.pi)) < 0 else 0.0
-    return Mixture(gain, centre + negative, n * (square / n**2 - gain**2) / 2, complex(swing))
+    return Mixture(gain, centre + negative, n * (square - gain**2) / 2, square, complex(swing))
 
 
 def rotation(spec: SignalSpec) -> Array:
@@ -114,13 +114,11 @@ def _score(spec: SignalSpec, mixed: Array, start: Array) -> tuple[Array, Array, 
 
     S(t) is taken as normal, with the mean and the variance of `mixture`: it is a mean over several sines.
     """
-    noise, n = mixture(spec), spec.n_frequencies
-    time = np.arange(mixed.shape[1]) / spec.sample_rate
+    noise, time = mixture(spec), np.arange(mixed.shape[1]) / spec.sample_rate
     psi = 2 * np.pi * np.array(spec.frequencies)[:, None] * time + start[..., None]  # (sequences, n, samples)
     sine, cosine = np.sin(psi + noise.shift), np.cos(psi + noise.shift)
     double = noise.swing * np.exp(2j * psi)
-    square = (spec.amplitude_range[0] ** 2 + np.prod(spec.amplitude_range) + spec.amplitude_range[1] ** 2) / 3
-    variance = ((square / n**2 - double.real) / 2 - noise.gain**2 * sine**2).sum(axis=1)
+    variance = ((noise.square - double.real) / 2 - noise.gain**2 * sine**2).sum(axis=1)
     miss = mixed - noise.gain * sine.sum(axis=1)
     by_mean, by_variance = noise.gain * cosine, double.imag - 2 * noise.gain**2 * sine * cosine
     first, second = by_mean / np.sqrt(variance)[:, None], by_variance / (np.sqrt(2) * variance)[:, None]
@@ -133,7 +131,7 @@ def _score(spec: SignalSpec, mixed: Array, start: Array) -> tuple[Array, Array, 
 def likelihood(spec: SignalSpec, mixed: Array, guess: Array, iterations: int = 12) -> Array:
     """The start phases under which S is most likely, by Fisher scoring: Newton's method with the mean curvature.
 
-    It knows what the Kalman filter does not use: all amplitudes are one, and the noise depends on the phases.
+    Beyond the Kalman filter it knows that pure sines have the amplitude one, and that the noise depends on the phases.
 
     Args:
         spec: the frequencies and the noise.

@@ -21,6 +21,7 @@ from lib.signals import Array, SignalSpec
 GAINS = 12  # speeds at which the input gates of the innovations close
 SPEEDS = np.geomspace(0.008, 20, GAINS)  # s
 RESONANCE, DRIVE, VIEW = 0.002, 0.1, 0.5  # amplitude of c in a resonator, slope of an innovation, slope of a view
+CLOSED, AHEAD = 14.0, 4.0  # how far a filled clock closes an input gate, and how far open that gate begins
 FILL = 0.5  # the candidate of a clock, before its tanh
 OPEN, SHUT = 4.0, -12.0  # biases of a gate that stays open, or shut
 SILENCED = 16.0  # how far the selector pulls down the head's units of the other sines
@@ -52,13 +53,13 @@ def closing(samples: int, sample_rate: float) -> Array:
     """The input gates of the innovations: (samples, GAINS). A gate closes while its clock fills."""
     reached = math.tanh(FILL) * (1 - np.exp(-np.arange(samples)[:, None] / (SPEEDS * sample_rate)))  # c of a clock
     filled = np.tanh(reached) / math.tanh(math.tanh(FILL))
-    return 1 / (1 + np.exp(14 * filled - 4))
+    return 1 / (1 + np.exp(CLOSED * filled - AHEAD))
 
 
 def fitted_gains(spec: SignalSpec) -> Array:
     """Directions L, (GAINS, 2n): the sum of closing gates times L is the Kalman filter's gain, by least squares.
 
-    The filter's state is taken n / E[A] times smaller than `kalman`'s: as large as the sines are in n · S(t).
+    The state that they drive is smaller than `kalman`'s: each sine is as large as what is left of it in n · S(t).
     """
     gains, expected = kalman_gains(spec)
     scale = spec.n_frequencies * mixture(spec).gain
@@ -70,7 +71,10 @@ def fitted_gains(spec: SignalSpec) -> Array:
 
 
 def wire(spec: SignalSpec, hidden_size: int = 64, head_size: int = 128, weight_seed: int = 0) -> StatefulLSTMExtractor:
-    """A new model whose units are a Kalman filter for these signals; the free units and the head are random."""
+    """A new model whose units are a Kalman filter for these signals.
+
+    Its head reads each sine with a share of its units, in random places, and silences those that are not selected.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(weight_seed)
         shape = ModelConfig(n_frequencies=spec.n_frequencies, hidden_size=hidden_size, head_size=head_size)
@@ -109,8 +113,8 @@ def wire(spec: SignalSpec, hidden_size: int = 64, head_size: int = 128, weight_s
     bias[rows("g", units.clocks)] = FILL
     bias[rows("o", units.clocks)] = OPEN
     full = np.tanh(math.tanh(FILL)) / (1 + math.exp(-OPEN))  # a clock that has filled
-    weight[rows("i", units.innovations), units.clocks] = -14 / full * np.eye(GAINS)
-    bias[rows("i", units.innovations)] = 4
+    weight[rows("i", units.innovations), units.clocks] = -CLOSED / full * np.eye(GAINS)
+    bias[rows("i", units.innovations)] = AHEAD
     for part, columns in zip(reading, (units.resonators, units.innovations), strict=True):
         weight[rows("g", units.views), columns] = VIEW * part
     drive[rows("g", units.selectors), 1:] = 10 * np.eye(n)

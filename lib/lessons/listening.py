@@ -46,7 +46,7 @@ class ListeningConfig(Settings):
     """How the extractor is trained."""
 
     alpha: float = Field(0.25, ge=0, lt=1)  # width of the phase noise, as a share of a turn
-    hidden_size: int = Field(64, ge=44)
+    hidden_size: int = Field(64, ge=1)
     head_size: int = Field(512, ge=4)
     weight_seed: int = Field(0, ge=0)
     short_sequences: int = Field(8192, ge=4)  # of half a second

@@ -18,6 +18,7 @@ from lib.signals import SignalSpec
 
 CHECKPOINT_NAME = "checkpoint.pt"
 FIRST_UNSEEN_SEED = 1000
+FIRST_SEQUENCE_SEED = 4000
 
 
 class NotebookParameters(Settings):
@@ -71,8 +72,8 @@ class NotebookParameters(Settings):
 
     @property
     def sequence_seeds(self) -> range:
-        """The noise seeds of the sequences of notebook 07."""
-        return range(FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + self.sequences)
+        """The noise seeds of the sequences of notebook 07: neither its training nor its settings have seen them."""
+        return range(FIRST_SEQUENCE_SEED, FIRST_SEQUENCE_SEED + self.sequences)
 
     @property
     def unseen(self) -> range:

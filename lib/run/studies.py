@@ -225,7 +225,7 @@ def train_extractors() -> None:
         for seed in range(3):
             path = RUNS / "studies" / f"{shipped.stem}-{seed}.pt"
             model = train_extractor(ListeningConfig(alpha=alpha, weight_seed=seed), path)
-            results[f"α = {alpha:g}, weight seed {seed}"] = goals(model, alpha, UNSEEN_SEEDS[:48])
+            results[f"α = {alpha:g}, weight seed {seed}"] = goals(model, alpha, NotebookParameters().sequence_seeds)
             if seed == 0:
                 content = load_checkpoint(path)
                 save_checkpoint(shipped, {name: content[name] for name in ("model", "listening", "weights")})

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lib.lessons.contest import Curve
 from lib.lessons.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Picture, label, panels
 from lib.signals import Array
 
@@ -16,18 +17,8 @@ STYLES: dict[str, dict[str, Any]] = {
     "Kalman filter": {"color": BLUE, "linestyle": "-"},
     "likelihood": {"color": GREEN, "linestyle": "none", "marker": "s", "markersize": 4},
     "bound": {"color": "black", "linestyle": "none", "marker": "_", "markersize": 12},
-    "wired LSTM": {"color": PURPLE, "linestyle": "--"},
     "extractor": {"color": RED, "linestyle": "-"},
 }
-Curve = tuple[Array, Array]  # times in s, mean squared errors
-
-
-def binned(errors: Array, sample_rate: float, width: float = 0.1) -> Curve:
-    """Mean squared errors, (samples,), averaged over bins of so many seconds: their middles in s, and the means."""
-    size = round(width * sample_rate)
-    whole = len(errors) // size * size
-    means: Array = errors[:whole].reshape(-1, size).mean(axis=1)
-    return width * (np.arange(len(means), dtype=float) + 0.5), means
 
 
 def over_time(panels_of: Mapping[str, Mapping[str, Curve]]) -> Picture:
@@ -83,16 +74,3 @@ def after_change(title: str, time: Array, curves: Mapping[str, Array], change: f
     label(axes, "time since the reset (s)", "MSE", title, legend=True)
     worst = "; ".join(f"{name} {e.max():.2f} at most, {e[-1]:.1e} at the end" for name, e in curves.items())
     return Picture(figure, f"{title}. Mean squared error against time; the change comes at {change:g} s: {worst}.")
-
-
-def tracks(time: Array, target: Array, curves: Mapping[str, Array]) -> Picture:
-    """The first moments of one sequence: the target, and what each method makes of it."""
-    figure, axes = panels(height=2.6)
-    axes.plot(time, target, color=GREY, linewidth=4, linestyle="-", alpha=0.6, label="target")
-    for name, values in curves.items():
-        axes.plot(time, values, label=name, **STYLES[name])
-    label(axes, "time since the reset (s)", "value", "", legend=True)
-    worst = "; ".join(f"{name} is {abs(v - target)[-100:].max():.2f} away at most" for name, v in curves.items())
-    return Picture(
-        figure, f"One sequence from its reset on: the target sine, and the outputs. Towards the end: {worst}."
-    )
