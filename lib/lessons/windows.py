@@ -1,0 +1,166 @@
+"""Notebook 08: an LSTM trained on windows of L samples, with the state carried between them or without a state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from lib.lessons.comparison import TASKS, lanes
+from lib.model import StatefulLSTMExtractor
+from lib.recipe import cosine, prepare_weights, signal_weights
+from lib.settings import TrainingConfig
+from lib.signals import Array, SignalSpec
+
+LENGTHS = (1, 10, 50, 100, 200, 500, 1000)  # L, samples
+RATES = (3e-4, 1e-3, 3e-3, 1e-2)  # the best on validation noise is taken, for each L with and without state
+BUDGET = 20.0  # s of one core for each training, by the costs below
+COSTS = {"assignment": (0.75e-3, 7.8e-6), "extraction": (0.85e-3, 60e-6)}  # s for an update, and for each sample of L
+VALIDATION = {"assignment": (101,), "extraction": range(6000, 6008)}  # noise seeds that choose the rate
+FINAL = {"assignment": (103,), "extraction": range(5000, 5016)}  # noise seeds that nothing is chosen by
+FIRST = 10  # losses that are kept, so that a test can repeat the beginning
+
+
+class Window(NamedTuple):
+    """One way to cut the sequences."""
+
+    task: str  # one of `TASKS`
+    length: int  # samples that the gradient crosses, L
+    carried: bool  # the state goes from window to window, detached; else every window begins from a reset
+
+    @property
+    def updates(self) -> int:
+        """As many as the budget of time allows, by the costs, so that a repetition makes the same number."""
+        fixed, by_sample = COSTS[self.task]
+        return round(BUDGET / (fixed + by_sample * self.length))
+
+    @property
+    def name(self) -> str:
+        """For tables and files."""
+        return f"{self.task}, L = {self.length}, {'state carried' if self.carried else 'no state'}"
+
+    def stream(self) -> Iterator[tuple[Tensor, Tensor, bool]]:
+        """Windows without end: inputs, targets, and whether the state is reset before them.
+
+        The assignment's task repeats its recording. For extraction, eight new sequences of four seconds follow another
+        eight, each with every selector.
+        """
+        spec, first = TASKS[self.task], 10_000
+        while True:
+            if self.task == "assignment":
+                x, y = lanes(spec, [1])
+            else:
+                x, y = lanes(spec.but(duration=4.0), range(first, first + 8))
+                first += 8
+            for begin in range(0, x.shape[1], self.length):
+                part = slice(begin, begin + self.length)
+                yield x[:, part], y[:, part], begin == 0 or not self.carried
+
+
+def new_model(task: str, weight_seed: int) -> StatefulLSTMExtractor:
+    """The recipe's network with its initial weights. For extraction it hears S(t), three times as loud."""
+    listens = task == "extraction"
+    with torch.random.fork_rng():
+        torch.manual_seed(weight_seed)
+        model = StatefulLSTMExtractor()
+    prepare_weights(model, TrainingConfig(train_signal_weights=listens), TASKS[task])
+    if listens:
+        signal_weights(model).mul_(3)
+    return model
+
+
+def train_windows(
+    window: Window, rate: float, weight_seed: int, updates: int | None = None, progress_bar: bool = True
+) -> tuple[StatefulLSTMExtractor, list[float]]:
+    """Train with Adam, with a rate that falls along a cosine; returns the network and the loss of every update.
+
+    Args:
+        window: the task, and how its sequences are cut.
+        rate: the highest learning rate.
+        weight_seed: of the initial weights.
+        updates: break off after so many; default: the window's own number.
+        progress_bar: show one.
+    """
+    model, losses = new_model(window.task, weight_seed), []
+    optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.99))
+    with ExitStack() as after:
+        after.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(1)  # their number changes the last bits
+        stream, steps = window.stream(), range(updates or window.updates)
+        for update in tqdm(steps, window.name, disable=not progress_bar, leave=False):
+            x, y, reset = next(stream)
+            loss = nn.functional.mse_loss(model(x, reset_state=reset), y)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.param_groups[0]["lr"] = rate * cosine(update / window.updates)
+            optimizer.step()
+            model.detach_state()
+            if window.task == "assignment":
+                signal_weights(model).zero_()
+            losses.append(loss.item())
+    model.reset_state()
+    return model.eval(), losses
+
+
+def squared_errors(
+    model: StatefulLSTMExtractor, spec: SignalSpec, noise_seeds: Sequence[int], length: int | None = None
+) -> Array:
+    """Squared errors (seeds, n_frequencies, samples) of the roll-out; with a length, of windows without a state."""
+    x, y = lanes(spec, noise_seeds)
+    size = length or x.shape[1]
+    with model.evaluation_state():
+        outputs = [model(part, reset_state=True) for part in x.split(size, dim=1)]
+    squared = (torch.cat(outputs, dim=1) - y).square()[..., 0].double().numpy()
+    return squared.reshape(len(noise_seeds), spec.n_frequencies, -1)
+
+
+def score(model: StatefulLSTMExtractor, window: Window, noise_seeds: Sequence[int]) -> float:
+    """The mean squared error in the way of reading that was trained: carried, or in windows from reset."""
+    length = None if window.carried else window.length
+    return float(squared_errors(model, TASKS[window.task], noise_seeds, length).mean())
+
+
+def sensitivity(model: StatefulLSTMExtractor, spec: SignalSpec, noise_seeds: Sequence[int], seconds: float) -> Array:
+    """How the output at one moment depends on each earlier sample of S: the root mean square of the derivative.
+
+    Returns:
+        (samples,): from the present sample, which comes first, back to the reset.
+    """
+    x, _ = lanes(spec.but(duration=seconds), noise_seeds)
+    x.requires_grad_(True)
+    model.reset_state()
+    (slope,) = torch.autograd.grad(model(x)[:, -1].sum(), x)
+    model.reset_state()
+    return slope[..., 0].double().square().mean(dim=0).sqrt().flip(0).numpy()
+
+
+def measure(window: Window, rate: float, weight_seed: int) -> dict[str, Any]:
+    """Train one network, and read it in both ways on noise that nothing is chosen by."""
+    model, losses = train_windows(window, rate, weight_seed)
+    spec, seeds, tail = TASKS[window.task], FINAL[window.task], max(1, len(losses) // 20)
+    rolled = squared_errors(model, spec, seeds)
+    windowed = squared_errors(model, spec, seeds, window.length)
+    last = windowed[..., window.length - 1 :: window.length]
+    found: dict[str, Any] = {
+        "rate": rate,
+        "weight_seed": weight_seed,
+        "updates": window.updates,
+        "first_losses": losses[:FIRST],
+        "last_loss": float(np.mean(losses[-tail:])),  # of the last twentieth of the updates
+        "validation_mse": score(model, window, VALIDATION[window.task]),
+        "rolled": rolled.mean(axis=(0, 2)),  # of each frequency
+        "rolled_by_second": rolled.reshape(*rolled.shape[:2], 10, -1).mean(axis=(0, 1, 3)),
+        "windowed": windowed.mean(axis=(0, 2)),
+        "last_of_window": last.mean(axis=(0, 2)),
+    }
+    if window.task == "extraction":
+        slope = sensitivity(model, spec, seeds, seconds=3.0)
+        found["memory"] = int(np.searchsorted(np.cumsum(slope**2), 0.9 * np.sum(slope**2)))
+        found["sensitivity"] = slope[np.unique(np.geomspace(1, len(slope), 60).astype(int)) - 1]
+    return found
