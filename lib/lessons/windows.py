@@ -18,8 +18,8 @@ from lib.settings import TrainingConfig
 from lib.signals import Array, SignalSpec
 
 LENGTHS = (1, 10, 50, 100, 200, 500, 1000)  # L, samples
-RATES = (3e-4, 1e-3, 3e-3, 1e-2)  # the best on validation noise is taken, for each L with and without state
-BUDGET = 20.0  # s of one core for each training, by the costs below
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # the four lower ones for short windows, the four higher ones for others
+BUDGET = 15.0  # s of one core for each training, by the costs below
 COSTS = {"assignment": (0.75e-3, 7.8e-6), "extraction": (0.85e-3, 60e-6)}  # s for an update, and for each sample of L
 VALIDATION = {"assignment": (101,), "extraction": range(6000, 6008)}  # noise seeds that choose the rate
 FINAL = {"assignment": (103,), "extraction": range(5000, 5016)}  # noise seeds that nothing is chosen by
@@ -38,6 +38,11 @@ class Window(NamedTuple):
         """As many as the budget of time allows, by the costs, so that a repetition makes the same number."""
         fixed, by_sample = COSTS[self.task]
         return round(BUDGET / (fixed + by_sample * self.length))
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Learning rates that are tried; the best on validation noise is taken."""
+        return RATES[:-1] if self.length <= 50 else RATES[1:]
 
     @property
     def name(self) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from lib.checkpoint import REFERENCE
 from lib.lessons import comparison, windows
 from lib.lessons.files import read_metrics, write_metrics
-from lib.lessons.windows import LENGTHS, RATES, Window
+from lib.lessons.windows import LENGTHS, Window
 from lib.run.notebooks import RUNS
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def lengths(only: str = "") -> None:
             trainings = tuned(
                 window.name,
                 lambda rate, seed, window=window: windows.measure(window, rate, seed),  # type: ignore[misc]
-                RATES,
+                window.rates,
                 RUNS / "studies" / "lengths",
                 digest(comparison, windows),
             )
