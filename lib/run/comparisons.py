@@ -13,7 +13,6 @@ from typing import Any
 from lib.checkpoint import REFERENCE
 from lib.lessons import comparison, windows
 from lib.lessons.files import read_metrics, write_metrics
-from lib.lessons.windows import LENGTHS, Window
 from lib.run.notebooks import RUNS
 
 log = logging.getLogger(__name__)
@@ -54,7 +53,7 @@ def digest(*modules: ModuleType) -> str:
 def lengths(only: str = "") -> None:
     """Train an LSTM on windows of every length, with and without a state, into ``lib/reference/lengths.json``."""
     results = {}
-    for window in (Window(task, n, carried) for task in comparison.TASKS for n in LENGTHS for carried in (True, False)):
+    for window in windows.ALL:
         if only in window.name:
             trainings = tuned(
                 window.name,
