@@ -9,8 +9,8 @@ from lib.lessons import windows
 from lib.lessons.comparison import TASKS, chosen, lanes
 from lib.lessons.files import read_metrics
 from lib.lessons.windows import (
+    ALL,
     FIRST,
-    LENGTHS,
     Window,
     best_without_state,
     new_model,
@@ -22,14 +22,14 @@ from lib.run.comparisons import tuned
 from lib.signals import SignalSpec, generate
 
 STUDY = read_metrics(REFERENCE / "lengths.json")["results"]
-ALL = [Window(task, length, carried) for task in TASKS for length in LENGTHS for carried in (True, False)]
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_lanes_pair_every_seed_with_every_selector(task):
     x, y = lanes(TASKS[task].but(duration=0.2), [3, 4])
     _, mixed, pure = generate(TASKS[task].but(duration=0.2), [3, 4])
-    assert x.shape == (8, 200, 5) and y.shape == (8, 200, 1)
+    assert x.shape == (8, 200, 5)
+    assert y.shape == (8, 200, 1)
     assert torch.equal(x[5, :, 0], torch.tensor(mixed[1], dtype=torch.float32))
     wanted = pure[1, 1] if task == "extraction" else pure[1]
     np.testing.assert_allclose(y[5, :, 0], wanted, atol=1e-6)
@@ -37,7 +37,7 @@ def test_lanes_pair_every_seed_with_every_selector(task):
 
 def test_windows_follow_each_other_and_reset_only_without_a_state():
     for carried in (True, False):
-        parts = [part for part, _ in zip(Window("extraction", 1500, carried).stream(), range(4))]
+        parts = [part for part, _ in zip(Window("extraction", 1500, carried).stream(), range(4), strict=False)]
         assert [x.shape[1] for x, _, _ in parts] == [1500, 1500, 1000, 1500]
         assert [reset for *_, reset in parts] == ([True, False, False, True] if carried else [True] * 4)
         assert not torch.equal(parts[0][0], parts[3][0])  # new sequences
@@ -103,10 +103,10 @@ def test_the_study_is_complete():
     assert list(STUDY) == [window.name for window in ALL]
     for window in ALL:
         trainings = STUDY[window.name]
-        assert [t["weight_seed"] for t in trainings] == [0, 0, 0, 0, 1, 2]
-        assert [t["rate"] for t in trainings[:4]] == list(window.rates)
-        best = min(trainings[:4], key=lambda t: t["validation_mse"])
-        assert {t["rate"] for t in trainings[4:]} == {best["rate"]}
+        assert [t["weight_seed"] for t in trainings] == [0, 0, 0, 1, 2]
+        assert [t["rate"] for t in trainings[:3]] == list(window.rates)
+        best = min(trainings[:3], key=lambda t: t["validation_mse"])
+        assert {t["rate"] for t in trainings[3:]} == {best["rate"]}
         assert {t["updates"] for t in trainings} == {window.updates}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from lib.lessons.comparison import TASKS, lanes
+from lib.lessons.instruments import saved_bytes
 from lib.model import StatefulLSTMExtractor
 from lib.recipe import cosine, prepare_weights, signal_weights
 from lib.settings import TrainingConfig
@@ -182,3 +185,21 @@ def best_without_state(spec: SignalSpec, length: int) -> Array:
     whole = spec.n_samples // length
     parts = spec.targets[:, : whole * length].reshape(spec.n_frequencies, whole, length)
     return np.mean((parts - parts.mean(axis=1, keepdims=True)) ** 2, axis=(1, 2))
+
+
+def cost(length: int, passes: int = 3) -> tuple[float, int]:
+    """What a pass over the assignment's recording costs: seconds (the least of some), and bytes kept for the way back.
+
+    The seconds are those of ten updates at most, times the number of windows in a pass.
+    """
+    model, (x, y) = new_model("assignment", 0), lanes(TASKS["assignment"], [1])
+    part, count = slice(0, length), min(10, x.shape[1] // length)
+    kept = saved_bytes(lambda: model(x[:, part], reset_state=True))
+    least = math.inf
+    for _ in range(passes):
+        began = time.perf_counter()
+        for _ in range(count):
+            nn.functional.mse_loss(model(x[:, part]), y[:, part]).backward()
+            model.detach_state()
+        least = min(least, time.perf_counter() - began)
+    return least / count * (x.shape[1] // length), kept
