@@ -241,7 +241,7 @@ def test_a_dangling_question_is_refused(monkeypatch):
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"kind": "proved"}, "kind = 'proved': must be one of shown, judgement, later"),
+        ({"kind": "proved"}, "kind = 'proved': must be one of shown, judgement"),
         ({"kind": "shown", "cell": "none-such"}, "cell = 'none-such': must be one of"),
         ({"kind": "judgement"}, "must say that it is a matter of judgement"),
     ],

@@ -17,7 +17,6 @@ GLOSSARY = NOTEBOOKS / "glossary.yml"
 KINDS = {  # how a question is answered, and how notebook 0 says it
     "shown": "a cell",
     "judgement": "judgement",
-    "later": "a first answer",
 }
 
 
