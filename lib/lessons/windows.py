@@ -26,6 +26,7 @@ BUDGET = 12.0  # s of one core for each training, by the costs below
 COSTS = {"assignment": (0.75e-3, 7.8e-6), "extraction": (0.85e-3, 60e-6)}  # s for an update, and for each sample of L
 VALIDATION = {"assignment": (101,), "extraction": range(6000, 6008)}  # noise seeds that choose the rate
 FINAL = {"assignment": (103,), "extraction": range(5000, 5016)}  # noise seeds that nothing is chosen by
+AGES = np.unique(np.geomspace(1, 3000, 60).astype(int)) - 1  # samples: at these the sensitivity is kept
 FIRST = 10  # losses that are kept, so that a test can repeat the beginning
 
 
@@ -35,6 +36,7 @@ class Window(NamedTuple):
     task: str  # one of `TASKS`
     length: int  # samples that the gradient crosses, L
     carried: bool  # the state goes from window to window, detached; else every window begins from a reset
+    prepared: bool = True  # begin with the recipe's initial weights, which remember; else with PyTorch's own
 
     @property
     def updates(self) -> int:
@@ -50,7 +52,8 @@ class Window(NamedTuple):
     @property
     def name(self) -> str:
         """For tables and files."""
-        return f"{self.task}, L = {self.length}, {'state carried' if self.carried else 'no state'}"
+        told = f"{self.task}, L = {self.length}, {'state carried' if self.carried else 'no state'}"
+        return told if self.prepared else f"{told}, PyTorch's weights"
 
     def stream(self) -> Iterator[tuple[Tensor, Tensor, bool]]:
         """Windows without end: inputs, targets, and whether the state is reset before them.
@@ -71,15 +74,17 @@ class Window(NamedTuple):
 
 
 ALL = [Window(task, length, carried) for task in TASKS for length in LENGTHS[task] for carried in (True, False)]
+ALL += [Window("extraction", length, carried=True, prepared=False) for length in (10, 100, 1000)]
 
 
-def new_model(task: str, weight_seed: int) -> StatefulLSTMExtractor:
-    """The recipe's network with its initial weights. For extraction it hears S(t), three times as loud."""
+def new_model(task: str, weight_seed: int, prepared: bool = True) -> StatefulLSTMExtractor:
+    """The recipe's network with its initial weights, or PyTorch's. For extraction it hears S(t), three times as loud."""
     listens = task == "extraction"
     with torch.random.fork_rng():
         torch.manual_seed(weight_seed)
         model = StatefulLSTMExtractor()
-    prepare_weights(model, TrainingConfig(train_signal_weights=listens), TASKS[task])
+    if prepared:
+        prepare_weights(model, TrainingConfig(train_signal_weights=listens), TASKS[task])
     if listens:
         signal_weights(model).mul_(3)
     return model
@@ -97,7 +102,7 @@ def train_windows(
         updates: break off after so many; default: the window's own number.
         progress_bar: show one.
     """
-    model, losses = new_model(window.task, weight_seed), []
+    model, losses = new_model(window.task, weight_seed, window.prepared), []
     optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.99))
     with ExitStack() as after:
         after.callback(torch.set_num_threads, torch.get_num_threads())
@@ -171,10 +176,14 @@ def measure(window: Window, rate: float, weight_seed: int) -> dict[str, Any]:
         "last_of_window": last.mean(axis=(0, 2)),
     }
     if window.task == "extraction":
-        slope = sensitivity(model, spec, seeds, seconds=3.0)
-        found["memory"] = int(np.searchsorted(np.cumsum(slope**2), 0.9 * np.sum(slope**2)))
-        found["sensitivity"] = slope[np.unique(np.geomspace(1, len(slope), 60).astype(int)) - 1]
+        found["sensitivity"] = sensitivity(model, spec, seeds, seconds=3.0)[AGES]
     return found
+
+
+def share_older(slope: Array, length: int) -> float:
+    """Of the squared sensitivity at `AGES`, the share that belongs to samples that are older than a window."""
+    every = np.interp(np.arange(AGES[-1] + 1), AGES, np.square(slope))
+    return float(every[length:].sum() / every.sum())
 
 
 def best_without_state(spec: SignalSpec, length: int) -> Array:
