@@ -78,7 +78,7 @@ ALL += [Window("extraction", length, carried=True, prepared=False) for length in
 
 
 def new_model(task: str, weight_seed: int, prepared: bool = True) -> StatefulLSTMExtractor:
-    """The recipe's network with its initial weights, or PyTorch's. For extraction it hears S(t), three times as loud."""
+    """A network with the recipe's initial weights, or PyTorch's. For extraction it hears S, three times as loud."""
     listens = task == "extraction"
     with torch.random.fork_rng():
         torch.manual_seed(weight_seed)
