@@ -45,6 +45,15 @@ def tuned(
     return [*first, *(kept(best["rate"], seed) for seed in WEIGHT_SEEDS[1:])]
 
 
+def short(value: Any) -> Any:
+    """Nested results with five significant digits: more would only differ between machines."""
+    if isinstance(value, dict):
+        return {name: short(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [short(part) for part in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
 def digest(*modules: ModuleType) -> str:
     """A fingerprint of these modules' code."""
     return hashlib.sha256("".join(map(inspect.getsource, modules)).encode()).hexdigest()[:16]
@@ -62,6 +71,6 @@ def lengths(only: str = "") -> None:
                 RUNS / "studies" / "lengths",
                 digest(comparison, windows),
             )
-            results[window.name] = trainings
+            results[window.name] = short(trainings)
     if not only:
         write_metrics(REFERENCE / "lengths.json", results, {"command": "python -m lib studies lengths"})
