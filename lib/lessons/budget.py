@@ -8,7 +8,6 @@ import inspect
 import logging
 import math
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,13 +28,13 @@ from lib.signals import Array, SignalSpec
 
 log = logging.getLogger(__name__)
 STUDY = "networks"
-UPDATES = {"assignment": 600, "extraction": 300}
+UPDATES = {"assignment": 500, "extraction": 250}
 RATES = (1e-3, 3e-3, 1e-2)  # the highest of the training; tuned for each network and task with weight seed 0
 WEIGHT_SEEDS = range(3)
 CLIP = 1.0  # bound on the norm of the gradient
 NOISES = {"assignment": 1, "extraction": 2}  # noise seeds in an update; each with four selectors
-FIRST_HORIZON, GROW_BELOW = 143, 2e-3  # the assignment's task begins with a period of 7 Hz, and grows at this loss
-TRAINED = {"assignment": 1500, "extraction": 1000}  # samples: the longest sequence of the training
+FIRST_HORIZON, GROW_BELOW = 143, 2e-3  # a growing horizon begins with a period of 7 Hz, and grows at this loss
+TRAINED = 1000  # samples: the longest sequence of the training, a second
 VALIDATION = range(101, 109)  # noise seeds: they choose the rate
 HELD_OUT = {"assignment": range(5000, 5004), "extraction": range(5000, 5016)}  # noise seeds: they judge
 SECONDS = 20.0  # of the sequences that judge
@@ -54,26 +53,46 @@ def shortened(task: str, samples: int) -> SignalSpec:
     return TASKS[task].but(duration=samples / TASKS[task].sample_rate)
 
 
-def training(network: nn.Module, task: str, rate: float, weight_seed: int, updates: int) -> Iterator[tuple[float, int]]:
+class Job(NamedTuple):
+    """One training of the study."""
+
+    task: str
+    network: str
+    rate: float
+    weight_seed: int
+    growing: bool  # the horizon grows, as in the recipe; else all samples from the first update on
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its result depends on, beside the code."""
+        return self._asdict() | {"updates": UPDATES[self.task], "noises": NOISES[self.task]}
+
+    @property
+    def name(self) -> str:
+        """It tells the trainings of the study apart."""
+        grows = ", growing" if self.growing else ""
+        return f"{self.task}, {self.network}, rate {self.rate:g}{grows}, weight seed {self.weight_seed}"
+
+
+def training(network: nn.Module, job: Job) -> Iterator[tuple[float, int]]:
     """Train a network; yields the loss and the horizon after each update.
 
-    All networks share it: Adam, clipping, a rate that falls along a cosine, and fresh noise at every update. The
-    assignment's task is learnt from reset to a horizon that grows, as in the recipe; the extraction at full length.
+    All networks share it: Adam, clipping, a rate that falls along a cosine, and fresh noise at every update.
     """
-    optimizer = torch.optim.Adam(network.parameters(), betas=(0.9, 0.99))
-    horizon = FIRST_HORIZON if task == "assignment" else TRAINED[task]
+    optimizer, updates = torch.optim.Adam(network.parameters(), betas=(0.9, 0.99)), UPDATES[job.task]
+    horizon = FIRST_HORIZON if job.growing else TRAINED
     for update in range(updates):
-        x, y = fresh(task, horizon, weight_seed, update)
+        x, y = fresh(job.task, horizon, job.weight_seed, update)
         loss = nn.functional.mse_loss(network(x)[0], y)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), CLIP)
         for group in optimizer.param_groups:
-            group["lr"] = rate * cosine(update / updates)
+            group["lr"] = job.rate * cosine(update / updates)
         optimizer.step()
         yield loss.item(), horizon
         if loss.item() < GROW_BELOW:
-            horizon = min(TRAINED[task], math.ceil(horizon * GROWTH))
+            horizon = min(TRAINED, math.ceil(horizon * GROWTH))
 
 
 def edges(task: str) -> Array:
@@ -103,44 +122,25 @@ def error_over_time(network: nn.Module, task: str) -> Array:
     return binned(np.concatenate(found), task)
 
 
-class Job(NamedTuple):
-    """One training of the study."""
-
-    task: str
-    network: str
-    rate: float
-    weight_seed: int
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What its result depends on, beside the code."""
-        return self._asdict() | {"updates": UPDATES[self.task], "noises": NOISES[self.task]}
-
-
 def train_network(job: Job, show: bool = False) -> tuple[nn.Module, dict[str, Any]]:
     """Train one network within the budget; the network, and the course of its training.
 
-    The course holds the loss and the horizon at every update, the validation error now and then, over the trained
-    length, and the seconds per update, validation left out. Those depend on the machine.
+    The course holds the loss and the horizon at every update, and the validation error now and then, over the trained
+    length.
     """
-    spec, updates = TASKS[job.task], UPDATES[job.task]
-    validation = lanes(shortened(job.task, TRAINED[job.task]), VALIDATION)
-    network = build(job.network, spec.n_frequencies, job.weight_seed)
+    validation = lanes(shortened(job.task, TRAINED), VALIDATION)
+    network = build(job.network, TASKS[job.task].n_frequencies, job.weight_seed)
     course: dict[str, Any] = {"loss": [], "horizon": [], "validation": []}
-    seconds, began = 0.0, time.perf_counter()
     with ExitStack() as after:
         after.callback(torch.set_num_threads, torch.get_num_threads())
         torch.set_num_threads(1)  # their number changes the last bits
-        steps = training(network, job.task, job.rate, job.weight_seed, updates)
-        label = f"{job.task}, {job.network}, rate {job.rate:g}, seed {job.weight_seed}"
-        for loss, horizon in tqdm(steps, label, updates, leave=False, disable=not show, file=sys.stderr):
-            seconds += time.perf_counter() - began
+        steps = tqdm(training(network, job), job.name, UPDATES[job.task], leave=False, disable=not show)
+        for loss, horizon in steps:
             course["loss"].append(loss)
             course["horizon"].append(horizon)
             if len(course["loss"]) % VALIDATE_EVERY == 0:
                 course["validation"].append(mse(network, validation))
-            began = time.perf_counter()
-    return network, course | {"seconds_per_update": seconds / updates}
+    return network, course
 
 
 @functools.cache
@@ -152,7 +152,7 @@ def _digest() -> str:
 
 def finished(job: Job, folder: Path, judged: bool) -> dict[str, Any]:
     """The course of a training, from its file if it has ended before; if ``judged``, with its error over time."""
-    path = folder / f"{STUDY}-{job.task}-{job.network}-{job.rate:g}-{job.weight_seed}.pt"
+    path = folder / f"{STUDY}-{job.name}.pt"
     content = load_checkpoint(path) if path.exists() else {}
     network = build(job.network, TASKS[job.task].n_frequencies, job.weight_seed)
     if content.get("settings") != job.settings or content.get("code") != _digest():
@@ -174,7 +174,6 @@ def summary(job: Job, course: dict[str, Any], parameters: int) -> dict[str, Any]
 
     kept = job.settings | {"parameters": parameters, "horizon": course["horizon"][-1]}
     kept |= {"validation": digits(course["validation"]), "first_losses": digits(course["loss"][:FIRST])}
-    kept["seconds_per_update"] = float(f"{course['seconds_per_update']:.2g}")
     return kept | ({"over_time": digits(course["over_time"])} if "over_time" in course else {})
 
 
@@ -187,14 +186,17 @@ def study(folder: Path) -> None:
     for name in NETWORKS:
         for task, spec in TASKS.items():
             size = sum(weight.numel() for weight in build(name, spec.n_frequencies, 0).parameters())
-            jobs = [Job(task, name, rate, WEIGHT_SEEDS[0]) for rate in RATES]
+            jobs = [Job(task, name, rate, WEIGHT_SEEDS[0], growing=task == "assignment") for rate in RATES]
             tuned = {job: finished(job, folder, judged=False) for job in jobs}
             best = min(tuned, key=lambda job: tuned[job]["validation"][-1])
+            if best.growing:
+                whole = best._replace(growing=False)
+                tuned[whole] = finished(whole, folder, judged=False)
+                best = min(best, whole, key=lambda job: tuned[job]["validation"][-1])
             chosen = [best._replace(weight_seed=seed) for seed in WEIGHT_SEEDS]
             courses = tuned | {job: finished(job, folder, judged=True) for job in chosen}
             for job, course in courses.items():
-                label = f"{task}, {name}, rate {job.rate:g}, weight seed {job.weight_seed}"
-                results[label] = summary(job, course, size)
+                results[job.name] = summary(job, course, size)
             found = [courses[job]["validation"][-1] for job in chosen]
-            log.info("%s, %s, rate %g: validation MSE %s", task, name, best.rate, ", ".join(f"{x:.1e}" for x in found))
+            log.info("%s: validation MSE %s", best.name, ", ".join(f"{x:.1e}" for x in found))
             write_metrics(REFERENCE / f"{STUDY}.json", results, {"command": "python -m lib studies networks"})
