@@ -109,7 +109,7 @@ def test_the_study_is_complete():
         found = outcomes(task)
         assert list(found) == list(NETWORKS)
         for name, outcome in found.items():
-            assert outcome.curves.shape == (len(WEIGHT_SEEDS), len(edges(task)) - 1)
+            assert outcome.curves.shape == (len(WEIGHT_SEEDS), len(outcome.edges) - 1)
             mine = [r for r in results.values() if (r["task"], r["network"]) == (task, name)]
             tuned = [r for r in mine if r["weight_seed"] == WEIGHT_SEEDS[0]]
             assert {r["rate"] for r in tuned} == set(RATES)

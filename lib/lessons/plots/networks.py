@@ -58,11 +58,12 @@ def over_time(outcomes: Mapping[str, Outcome], title: str, reference: Outcome | 
             _stairs(axes, reference.edges, reference.curves[0], color=ORANGE, baseline=None, linestyle="--")
         axes.set(yscale="log", ylim=(low / 1.5, 1.5 * everything.max()), xlim=(0, SECONDS))
         below, left = place >= len(outcomes) - columns, place % columns == 0
-        label(axes, "time since reset (s)" if below else "", "MSE" if left else "", name)
+        label(axes, "", "MSE" if left else "", name)
         axes.tick_params(labelbottom=below)
         texts.append(f"{name} {middle[0]:.2g}, {found.trained.mean():.2g} and {middle[-1]:.2g}")
     for axes in flat[len(outcomes) :]:
         axes.set_axis_off()
+    figure.supxlabel("time since reset (s)", fontsize="medium")
     handles = [
         Line2D([], [], color=BLUE, label="median of the weight seeds, and their spread"),
         Line2D([], [], color=RED, linestyle="-.", label="end of the training's sequences"),
