@@ -97,11 +97,18 @@ def _range(values: Array) -> str:
     return f"{values.min():.1e} to {values.max():.1e}"
 
 
+def _grown(outcome: Outcome) -> str:
+    """Whether the horizon grew, and how far."""
+    if not outcome.growing:
+        return "no"
+    return "to " + ", ".join(f"{horizon:,}" for horizon in sorted(outcome.horizons))
+
+
 def score_table(found: dict[str, Outcome]) -> str:
     """In Markdown: what validation chose for each network, and the lowest and highest error of its weight seeds."""
     heads = ["network", "learning rate", "horizon grows", f"MSE to {TRAINED / 1000:g} s", "MSE after that"]
     rows = [
-        [name, f"{o.rate:g}" if o.rate else "-", "yes" if o.growing else "no", _range(o.trained), _range(o.beyond)]
+        [name, f"{o.rate:g}" if o.rate else "-", _grown(o), _range(o.trained), _range(o.beyond)]
         for name, o in found.items()
     ]
     return markdown_table(heads, rows)
