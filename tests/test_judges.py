@@ -1,11 +1,11 @@
-"""The exercises of notebooks 00, 01 and 03 to 07: the right answers pass, and the commonest wrong ones do not."""
+"""The exercises of notebooks 00, 01 and 03 to 08: the right answers pass, and the commonest wrong ones do not."""
 
 import numpy as np
 import pytest
 import torch
 
 from lib import FrequencyDataset, SignalSpec, generate, load_model, roll_out
-from lib.lessons.judges import assignment, evaluation, extraction, generalization, learned, signals, training
+from lib.lessons.judges import assignment, evaluation, extraction, generalization, learned, networks, signals, training
 from lib.recipe import update
 
 SPEC = SignalSpec()
@@ -224,3 +224,29 @@ def test_a_correction_of_ones_own(capsys):
 
     wrong = [correction(what) for what in ("noise", "prediction", "covariance")] + [correction(change=True), lambda: 5]
     holds(capsys, extraction.check_3, correction(), wrong)
+
+
+def test_networks_of_ones_own(capsys):
+    right = {"MLP on S and C", "MLP on a window", "convolution", "Transformer, no positions"}
+    wrong = [right | {"Transformer"}, right - {"convolution"}, {"LSTM"}, "convolution", 5]
+    holds(capsys, networks.check_4, right, wrong)
+
+    def step(state, eigenvalues, drive, x):
+        return state * eigenvalues + x @ drive.T
+
+    def in_place(state, eigenvalues, drive, x):
+        state *= eigenvalues
+        state += x @ drive.T
+        return state
+
+    wrong = [lambda s, e, d, x: s + x @ d.T, lambda s, e, d, x: s * e.conj() + x @ d.T, lambda s, e, d, x: s @ e]
+    wrong += [lambda s, e, d, x: s * e + x @ d.T.conj(), in_place]
+    holds(capsys, networks.check_5, step, wrong)
+
+    def window(signal, length):
+        padded = np.concatenate([np.zeros(length - 1), signal])
+        return np.lib.stride_tricks.sliding_window_view(padded, length)
+
+    wrong = [lambda s, n: window(s, n)[:, ::-1], lambda s, n: window(s[::-1], n)[::-1], lambda s, n: window(s, n + 1)]
+    wrong += [lambda s, n: np.lib.stride_tricks.sliding_window_view(s, n), lambda s, n: s]
+    holds(capsys, networks.check_6, window, wrong)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lib.checkpoint import REFERENCE, REFERENCE_CHECKPOINT, load_checkpoint, save_checkpoint
 from lib.evaluation import metrics_by_frequency, mse_by_noise_seed
+from lib.lessons import budget
 from lib.lessons.clock import measure_clock
 from lib.lessons.contest import goals
 from lib.lessons.files import write_metrics
@@ -188,6 +190,9 @@ def measure(study: str, name: str, variant: Variant) -> dict[str, Any]:
     return measured
 
 
+OTHERS: dict[str, Callable[[Path], None]] = {"networks": budget.study}  # studies of notebook 08, which write themselves
+
+
 def run_studies(names: Sequence[str] = ()) -> None:
     """Compute the named studies, or all, into ``lib/reference/<study>.json``.
 
@@ -195,9 +200,12 @@ def run_studies(names: Sequence[str] = ()) -> None:
         SettingsError: there is no such study.
     """
     for name in names:
-        if name not in STUDIES:
-            raise SettingsError(f"study = {name!r}: must be one of {', '.join(STUDIES)}")
-    for study in names or STUDIES:
+        if name not in {**STUDIES, **OTHERS}:
+            raise SettingsError(f"study = {name!r}: must be one of {', '.join({**STUDIES, **OTHERS})}")
+    for study in names or {**STUDIES, **OTHERS}:
+        if study in OTHERS:
+            OTHERS[study](RUNS / "studies")
+            continue
         results = {}
         for name, variant in STUDIES[study].items():
             results[name] = measure(study, name, variant)
