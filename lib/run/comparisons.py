@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +14,6 @@ from typing import Any
 from lib.checkpoint import REFERENCE
 from lib.lessons import comparison, windows
 from lib.lessons.files import read_metrics, write_metrics
-from lib.run.notebooks import RUNS
 
 log = logging.getLogger(__name__)
 WEIGHT_SEEDS = (0, 1, 2)
@@ -59,18 +59,10 @@ def digest(*modules: ModuleType) -> str:
     return hashlib.sha256("".join(map(inspect.getsource, modules)).encode()).hexdigest()[:16]
 
 
-def lengths(only: str = "") -> None:
+def lengths(folder: Path) -> None:
     """Train an LSTM on windows of every length, with and without a state, into ``lib/reference/lengths.json``."""
-    results = {}
+    results, code = {}, digest(comparison, windows)
     for window in windows.ALL:
-        if only in window.name:
-            trainings = tuned(
-                window.name,
-                lambda rate, seed, window=window: windows.measure(window, rate, seed),  # type: ignore[misc]
-                window.rates,
-                RUNS / "studies" / "lengths",
-                digest(comparison, windows),
-            )
-            results[window.name] = short(trainings)
-    if not only:
-        write_metrics(REFERENCE / "lengths.json", results, {"command": "python -m lib studies lengths"})
+        measure = partial(windows.measure, window)
+        results[window.name] = short(tuned(window.name, measure, window.rates, folder / "lengths", code))
+    write_metrics(REFERENCE / "lengths.json", results, {"command": "python -m lib studies lengths"})

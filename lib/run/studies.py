@@ -22,6 +22,7 @@ from lib.lessons.policies import POLICIES, train_policy
 from lib.loader import FrequencyDataset
 from lib.model import ModelConfig, roll_out
 from lib.recipe import RECIPE, Stage, TrainingRun, anneal, extend, grow, polish, tune
+from lib.run.comparisons import lengths
 from lib.run.notebooks import RUNS
 from lib.settings import SettingsError, TrainingConfig
 from lib.signals import Array, SignalSpec
@@ -190,7 +191,7 @@ def measure(study: str, name: str, variant: Variant) -> dict[str, Any]:
     return measured
 
 
-OTHERS: dict[str, Callable[[Path], None]] = {"networks": budget.study}  # studies of notebook 08, which write themselves
+OTHERS: dict[str, Callable[[Path], None]] = {"lengths": lengths, "networks": budget.study}  # they write themselves
 
 
 def run_studies(names: Sequence[str] = ()) -> None:
