@@ -181,8 +181,11 @@ def measure(window: Window, rate: float, weight_seed: int) -> dict[str, Any]:
 
 
 def share_older(slope: Array, length: int) -> float:
-    """Of the squared sensitivity at `AGES`, the share that belongs to samples that are older than a window."""
-    every = np.interp(np.arange(AGES[-1] + 1), AGES, np.square(slope))
+    """Of the squared sensitivity to the last 2,500 samples, the share of those that are older than a window.
+
+    The half second after the reset is left out: some networks hang on its first samples.
+    """
+    every = np.interp(np.arange(2500), AGES, np.square(slope))
     return float(every[length:].sum() / every.sum())
 
 

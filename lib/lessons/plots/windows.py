@@ -45,7 +45,7 @@ def rule(spec: SignalSpec, found: Mapping[int, Array], best: Mapping[int, Array]
     for k, (frequency, colour) in enumerate(zip(spec.frequencies, COLOURS, strict=False)):
         periods = [length * frequency / spec.sample_rate for length in found]
         axes.plot(periods, [mse[k] for mse in found.values()], "o", color=colour, label=f"{frequency:g} Hz")
-        axes.plot(periods, [max(mse[k], 3e-5) for mse in best.values()], "_", color="black", markersize=13)
+        axes.plot(periods, [max(mse[k], 1e-7) for mse in best.values()], "_", color="black", markersize=13)
     axes.set(xscale="log", yscale="log")
     for count in range(1, 8):
         axes.axvline(count, color="black", linewidth=0.6, linestyle=":")
