@@ -21,7 +21,7 @@ BOXES: dict[str, tuple[str, int, str]] = {
     "01 signals": ("notebooks/", 0, "what S can tell"),
     "02 state": ("notebooks/", 1, "what the state does"),
     "03 training": ("notebooks/", 2, "how it learns"),
-    "04 to 07 evaluation": ("notebooks/", 3, "how good, why, and beyond"),
+    "04 to 09 evaluation": ("notebooks/", 3, "how good, why, and beyond"),
     "JupyterLab": ("for readers", 0, "step through it"),
     "papermill": ("for readers", 1, "one run or hundreds"),
     "00 assignment": ("for readers", 2, "requirements, questions"),
@@ -38,7 +38,7 @@ FLOWS = [
     ("signals, loader", "01 signals"),
     ("model", "02 state"),
     ("recipe, training", "03 training"),
-    ("evaluation", "04 to 07 evaluation"),
+    ("evaluation", "04 to 09 evaluation"),
 ]
 
 
@@ -66,7 +66,7 @@ def overview() -> Picture:
         out, half = (0.7 if up else WIDTH / 2) * side, up * HEIGHT / 2
         start, end = (x0 + out, y0 + half), (x1 - out, y1 - half)
         axes.annotate("", xy=end, xytext=start, arrowprops=arrow)
-    left, right = centres["01 signals"], centres["04 to 07 evaluation"]
+    left, right = centres["01 signals"], centres["04 to 09 evaluation"]
     bus = (left[1] + centres["JupyterLab"][1]) / 2  # every notebook goes to every reader
     axes.plot([left[0], right[0]], [bus, bus], color="#555555", linewidth=1.1, linestyle="-")
     for name, (row, _, _) in BOXES.items():
