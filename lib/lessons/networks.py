@@ -156,18 +156,21 @@ class LinearRecurrence(nn.Module):
         self.head = head(SIZE + 1 + n_frequencies)
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Outputs (lanes, samples, 1), and the complex state after the last sample, (lanes, SIZE / 2).
+        """Outputs (lanes, samples, 1), and the complex state, (lanes, SIZE / 2).
 
-        A sum over 1, 2, 4, … samples is the sum over half as many, and the same again, turned and damped.
+        A sum over 1, 2, 4, … samples is the sum over half as many, and the same again,
+        turned and damped.
         """
         exponent = torch.complex(-self.nu.exp(), self.theta.exp())  # λ = exp(exponent)
         gain = (1 - torch.exp(-2 * self.nu.exp())).sqrt()
-        h = torch.complex(*(gain * (x @ part.T) for part in self.drive))  # (lanes, samples, states)
+        h = torch.complex(*(gain * (x @ part.T) for part in self.drive))
         if state is not None:
-            h = torch.cat([h[:, :1] + (exponent.exp() * state)[:, None], h[:, 1:]], dim=1)
+            first = h[:, :1] + (exponent.exp() * state)[:, None]
+            h = torch.cat([first, h[:, 1:]], dim=1)
         reach = 1
         while reach < h.shape[1]:
-            h = h + pad(torch.exp(reach * exponent) * h[:, :-reach], (0, 0, reach, 0))
+            earlier = torch.exp(reach * exponent) * h[:, :-reach]
+            h = h + pad(earlier, (0, 0, reach, 0))  # zeros before the first sample
             reach *= 2
         return self.head(torch.cat([h.real, h.imag, x], dim=2)), h[:, -1]
 

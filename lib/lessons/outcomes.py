@@ -100,7 +100,7 @@ def _range(values: Array) -> str:
 def _grown(outcome: Outcome) -> str:
     """Whether the horizon grew, and how far."""
     if not outcome.growing:
-        return "no"
+        return "no" if outcome.rate else "-"
     return "to " + ", ".join(f"{horizon:,}" for horizon in sorted(outcome.horizons))
 
 
