@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import nbformat
 
+from lib.checkpoint import REFERENCE
 from lib.lessons.files import ROOT, Range, find_notebooks, parse_yaml, read_yaml
 from lib.run.notebooks import check_parameters, in_running_order, parameters_of
 from lib.run.values import plain
@@ -114,17 +115,25 @@ def expand(grid: Parameters, runs: Sequence[Parameters] = ()) -> list[Parameters
 
 
 def fingerprint_of_library() -> str:
-    """Fingerprint of all of the library that measured results can depend on; what runs and renders is left out."""
+    """Fingerprint of all of the library that measured results can depend on.
+
+    What runs and renders is left out, and what studies have found: `fingerprint_of_sources` adds that where it is read.
+    """
     digest = hashlib.sha256()
     for path in sorted((ROOT / "lib").rglob("*")):
         inside = path.relative_to(ROOT / "lib")
-        if path.is_file() and "__pycache__" not in inside.parts and inside.parts[0] != "run":
+        left_out = inside.parts[0] == "run" or path in _found_by_studies()
+        if path.is_file() and "__pycache__" not in inside.parts and not left_out:
             digest.update(inside.as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
+def _found_by_studies() -> list[Path]:
+    return sorted(path for path in REFERENCE.iterdir() if path.suffix in (".json", ".yml"))
+
+
 def fingerprint_of_sources(notebooks: Sequence[Path]) -> str:
-    """Fingerprint of what a run executes: the cells of its notebooks, and the library."""
+    """Fingerprint of what a run executes: the cells of its notebooks, the studies that they name, and the library."""
     cells = [
         [
             (cell.cell_type, cell.metadata.get("tags", []), cell.source)
@@ -132,7 +141,12 @@ def fingerprint_of_sources(notebooks: Sequence[Path]) -> str:
         ]
         for path in notebooks
     ]
-    return hashlib.sha256((json.dumps(cells) + fingerprint_of_library()).encode()).hexdigest()
+    text = json.dumps(cells)
+    digest = hashlib.sha256((text + fingerprint_of_library()).encode())
+    for path in _found_by_studies():
+        if path.stem in text:
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def plan(names: Sequence[str], combinations: Sequence[Parameters], folder: Path) -> list[Run]:
