@@ -80,10 +80,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     commands.add_parser("student", help="copy everything but the solutions to build/student/")
     commands.add_parser("reference", help="train the shipped reference checkpoint again (a quarter of an hour)")
     commands.add_parser("extractors", help="train the shipped extractors of notebook 07 again (twenty minutes)")
-    study = commands.add_parser("studies", help="compute the committed studies again (about two hours)")
-    study.add_argument(
-        "studies", nargs="*", metavar="STUDY", help=f"which; default: all of {', '.join(studies.STUDIES)}"
-    )
+    study = commands.add_parser("studies", help="compute the committed studies again (about three hours)")
+    study.add_argument("studies", nargs="*", metavar="STUDY", help=f"which; default: all of {', '.join(studies.NAMES)}")
     return parser.parse_args(list(_with_values_marked(sys.argv[1:] if arguments is None else arguments)))
 
 

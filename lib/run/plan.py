@@ -94,6 +94,8 @@ def read_plan(path: Path) -> tuple[Parameters, list[Parameters]]:
 def expand(grid: Parameters, runs: Sequence[Parameters] = ()) -> list[Parameters]:
     """Every combination of the grid's values, with each of the listed runs.
 
+    Parameters that vary together share a name with commas, and have lists as values: ``{"a, b": [[1, 2], [3, 4]]}``.
+
     Raises:
         SettingsError: a parameter has no values, is given in both, or there are too many combinations.
     """
@@ -103,15 +105,31 @@ def expand(grid: Parameters, runs: Sequence[Parameters] = ()) -> list[Parameters
         count *= len(values)
         if not values:
             raise SettingsError(f"{name} = []: must have at least one value")
-        if any(name in run for run in runs):
+        if any(part in run for part in _parts(name) for run in runs):
             raise SettingsError(f"{name}: must stand in 'grid' or in 'runs', not in both")
     if count > MAX_RUNS:
         raise SettingsError(f"grid = {count:,} runs: must be at most {MAX_RUNS:,}")
+    rows = [[_apart(name, value) for value in values] for name, values in columns.items()]
     return [
-        {**run, **dict(zip(columns, values, strict=True))}
+        {**run, **{name: value for part in parts for name, value in part.items()}}
         for run in (runs or [{}])
-        for values in itertools.product(*columns.values())
+        for parts in itertools.product(*rows)
     ]
+
+
+def _parts(name: Any) -> list[Any]:
+    """The names of parameters that vary together."""
+    return [part.strip() for part in name.split(",")] if isinstance(name, str) else [name]
+
+
+def _apart(name: Any, value: Any) -> Parameters:
+    """The value of each of the parameters that vary together."""
+    parts = _parts(name)
+    if len(parts) == 1:
+        return {name: value}
+    if not isinstance(value, list) or len(value) != len(parts):
+        raise SettingsError(f"{name} = {value!r}: must be a list of {len(parts)} values, one for each name")
+    return dict(zip(parts, value, strict=True))
 
 
 def fingerprint_of_library() -> str:
