@@ -1,11 +1,11 @@
-"""The exercises of notebooks 00, 01 and 03 to 07: the right answers pass, and the commonest wrong ones do not."""
+"""The exercises of notebooks 00, 01, 03 to 07 and 09: the right answers pass, and the commonest wrong ones do not."""
 
 import numpy as np
 import pytest
 import torch
 
 from lib import FrequencyDataset, SignalSpec, generate, load_model, roll_out
-from lib.lessons.judges import assignment, evaluation, extraction, generalization, learned, signals, training
+from lib.lessons.judges import assignment, evaluation, extraction, generalization, learned, signals, training, tuning
 from lib.recipe import update
 
 SPEC = SignalSpec()
@@ -39,6 +39,8 @@ def holds(capsys, judge, right, wrong, *more):
         (generalization.check_1, {"weight seed", "training noise"}, ({"weight seed"}, {"test noise"}, "weight seed")),
         (extraction.check_1, 0.6034, (0.5, 0.75, 1 / np.pi, 1.9, "half")),
         (extraction.check_2, 8, (0.5, 4, 32, True)),
+        (tuning.check_1, 0.03125, (1 / 64, 1 / 6, 1 / 2, 2**-5.5, "one in 32")),
+        (tuning.check_3, 1.54, (1.0, 1.28, 1.87, -1.54, "ten")),
         (learned.check_1, "along", ("across", "both", 1, "Along")),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -224,3 +226,27 @@ def test_a_correction_of_ones_own(capsys):
 
     wrong = [correction(what) for what in ("noise", "prediction", "covariance")] + [correction(change=True), lambda: 5]
     holds(capsys, extraction.check_3, correction(), wrong)
+
+
+def test_a_choice_of_ones_own(capsys):
+    def right(scores, validation):
+        chosen = scores[:, validation].mean(axis=1).argmin()
+        return chosen, np.delete(scores[chosen], validation).mean()
+
+    def on_all(scores, validation):
+        return scores.mean(axis=1).argmin(), scores.mean(axis=1).min()
+
+    def flattered(scores, validation):
+        own = scores[:, validation].mean(axis=1)
+        return own.argmin(), own.min()
+
+    def on_the_test(scores, validation):
+        rest = np.delete(scores, validation, axis=1).mean(axis=1)
+        return rest.argmin(), rest.min()
+
+    def in_place(scores, validation):
+        found = right(scores, validation)
+        scores *= 0
+        return found
+
+    holds(capsys, tuning.check_2, right, (on_all, flattered, on_the_test, in_place, lambda *_: 3, 5))

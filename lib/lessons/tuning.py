@@ -20,6 +20,8 @@ BASE = "as shipped"
 PAIRS = ("two layers, dropout 0.1", "linear output")  # points of one change that takes two settings
 WORDS = {  # a setting in words; others are told by name and value
     ("forget_bias", 0.0): "forget gates as PyTorch opens them",
+    ("forget_bias", 1.5): "forget gates opened by 1.5",
+    ("forget_bias", 5.0): "forget gates opened by 5",
     ("rotors", False): "no rotors",
     ("muon_rate", 0.0): "Adam alone",
     ("num_layers", 2): "two layers",
@@ -62,7 +64,8 @@ class Trial(NamedTuple):
 
 def name_of(settings: Mapping[str, Any]) -> str:
     """A point of the study in words."""
-    told = [WORDS.get((name, value), f"{name} = {value}") for name, value in settings.items()]
+    ordered = sorted(settings.items(), key=lambda item: item[0] == "rate_factor")  # last
+    told = [WORDS.get((name, value), f"{name} = {value}") for name, value in ordered]
     return ", ".join(filter(None, told)) or BASE
 
 
@@ -152,14 +155,16 @@ def grid_of(
 
 
 def shares(grid: Mapping[tuple[Any, Any], Array]) -> dict[str, float]:
-    """Which share of the variance of log MSE belongs to either setting, to both together, and to the draw.
+    """Which share of the variance of the errors' ranks belongs to either setting, to both together, and to the draw.
 
-    The sums of squares of an analysis of variance with two factors. The grid must hold every pair, and each as many
-    draws. "Both together" is what the sum of the two effects leaves of the means of the cells: their interaction.
+    The sums of squares of an analysis of variance with two factors, on ranks, which one failed training cannot outweigh
+    as it would the errors or their logarithms. The grid must hold every pair, and each as many draws. "Both together"
+    is what the sum of the two effects leaves of the means of the cells: their interaction.
     """
     rows, columns = (sorted({place[k] for place in grid}) for k in (0, 1))
-    logs = np.log([[grid[row, column] for column in columns] for row in rows])  # (rows, columns, draws)
-    mean, cells = logs.mean(), logs.mean(axis=2)
+    errors = np.array([[grid[row, column] for column in columns] for row in rows])  # (rows, columns, draws)
+    ranks = errors.ravel().argsort().argsort().reshape(errors.shape).astype(float)
+    mean, cells = ranks.mean(), ranks.mean(axis=2)
     row, column = cells.mean(axis=1, keepdims=True) - mean, cells.mean(axis=0, keepdims=True) - mean
     squares = {
         "first": np.broadcast_to(row, cells.shape),
@@ -167,7 +172,7 @@ def shares(grid: Mapping[tuple[Any, Any], Array]) -> dict[str, float]:
         "both together": cells - mean - row - column,
     }
     parts = {name: float((part**2).mean()) for name, part in squares.items()}
-    parts["draw"] = float(((logs - cells[..., None]) ** 2).mean())
+    parts["draw"] = float(((ranks - cells[..., None]) ** 2).mean())
     total = sum(parts.values())
     return {name: part / total for name, part in parts.items()}
 
@@ -220,10 +225,16 @@ def best_of(values: Array, candidates: int, studies: int = 4000, seed: int = 0) 
 
 
 def choose(trials: Iterable[Trial]) -> str:
-    """The point with the lowest median of the validation error, of those whose trainings all succeeded."""
-    points = by_point(trials)
-    safe = {name: own for name, own in points.items() if all(trial.succeeded for trial in own)}
-    return min(safe, key=lambda name: float(np.median([trial.mse for trial in safe[name]])))
+    """The rule: of the points that beat the recipe as shipped, that with the lowest median error; else the recipe.
+
+    A point beats it if the interval of its effect lies below one, and if none of its trainings has failed.
+    """
+    better = {
+        name: effect.mse
+        for name, effect in effects(trials).items()
+        if effect.high < 1 and effect.succeeded == len(effect.ratios)
+    }
+    return min(better, key=lambda name: better[name]) if better else BASE
 
 
 def parameters_in(**shape: Any) -> int:

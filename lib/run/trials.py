@@ -16,7 +16,7 @@ import nbformat
 import lib
 from lib.checkpoint import REFERENCE
 from lib.lessons.files import read_metrics, write_metrics
-from lib.lessons.tuning import BASE, choose, read_trials
+from lib.lessons.tuning import BASE, choose, name_of, read_trials
 from lib.model import ModelConfig
 from lib.run import plan
 from lib.run.notebooks import RUNS, NotebookFailedError, locked
@@ -118,6 +118,8 @@ def confirm(settings: Any) -> dict[str, Any]:
     factor = settings.get("rate_factor", 1.0)
     training = training.but(**{name: factor * getattr(training, name) for name in RATES})
     return {
-        f"weight seed {seed}": measure(STUDY, f"chosen-{seed}", Variant(training.but(weight_seed=seed), shape))
+        f"weight seed {seed}": measure(
+            STUDY, f"{name_of(settings)}-{seed}", Variant(training.but(weight_seed=seed), shape)
+        )
         for seed in FRESH_SEEDS
     }

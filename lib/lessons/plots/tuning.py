@@ -7,13 +7,14 @@ from itertools import cycle
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from lib.lessons.figures import BLUE, GREEN, GREY, LINES, ORANGE, RED, Picture, label, panels
 from lib.lessons.tuning import Deception, Effect
 from lib.signals import Array
 
 
-def effects(found: Mapping[str, Effect], trainings: int, cap: float = 1e6) -> Picture:
+def effects(found: Mapping[str, Effect], trainings: int) -> Picture:
     """A row per point: its error over that of the recipe as shipped, draw by draw, and the interval of the median."""
     names = sorted(found, key=lambda name: -found[name].median)
     figure, axes = panels(height=0.25 * len(names) + 1.1)
@@ -58,6 +59,8 @@ def interaction(grid: Mapping[tuple[Any, Any], Array]) -> Picture:
     axes.set(xscale="log", yscale="log")
     axes.set_xticks(factors, [f"{factor:.2g}" for factor in factors])
     axes.minorticks_off()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
     label(axes, "factor of all learning rates", "validation MSE", legend=True)
     draws = len(next(iter(grid.values())))
     return Picture(figure, f"Median validation MSE over {draws} trainings, with their range: {'; '.join(told)}.")
