@@ -7,13 +7,12 @@ import pytest
 
 from lib import FrequencyDataset, ModelConfig, SettingsError, SignalSpec, TrainingConfig, train
 from lib.checkpoint import REFERENCE
-from lib.lessons import tuning
+from lib.lessons import sizes, tuning
 from lib.lessons.files import read_metrics, write_metrics
 from lib.lessons.plots import tuning as plots
 from lib.lessons.tuning import Trial
 from lib.recipe import grow
 from lib.run import batch, plan, trials
-from lib.run.studies import run_studies
 
 
 def trial(settings, seed, mse, succeeded=True, unseen=()):
@@ -130,7 +129,7 @@ def test_figures_say_what_they_show():
     grid = tuning.grid_of(found, "hidden_size", "rate_factor", (32, 1.0))
     for picture, told in (
         (plots.effects(tuning.effects(found), 5), "hidden 16, rates × 3"),
-        (plots.interaction(grid), "hidden 64: "),
+        (plots.interaction(grid), "hidden 64 at × 3 "),
         (plots.deceptions({k: tuning.deception(scores, k, studies=50) for k in (2, 5)}), "with 5"),
         (plots.lengths([1e-6, 2e-6], [1e-7, 3e-7], ["a", "b"]), "b 2.0e-06 and 3.0e-07"),
     ):
@@ -138,8 +137,8 @@ def test_figures_say_what_they_show():
 
 
 def test_an_update_takes_time_and_a_network_has_numbers():
-    assert tuning.parameters_in(hidden_size=32) == 9345
-    assert 0 < tuning.seconds_of_update(4, horizon=50) < 5
+    assert sizes.parameters_in(hidden_size=32) == 9345
+    assert 0 < sizes.seconds_of_update(4, horizon=50) < 5
 
 
 def test_parameters_that_vary_together():
@@ -184,7 +183,7 @@ def test_the_command_gathers_confirms_and_skips_what_is_done(tmp_path, monkeypat
     monkeypatch.setattr(
         trials, "measure", lambda study, name, variant: asked.append(variant) or {"validation_mse": 1.0}
     )
-    run_studies(["hyperparameters"])
+    trials.run_all(["hyperparameters"])
     results = read_metrics(tmp_path / "hyperparameters.json")["results"]
     assert len(results["trials"]) == len(trials.planned())
     assert results["chosen"].startswith("hidden 64")
@@ -192,9 +191,9 @@ def test_the_command_gathers_confirms_and_skips_what_is_done(tmp_path, monkeypat
     assert {variant.shape.hidden_size for variant in asked} == {64}
     monkeypatch.setattr(batch, "run_batch", lambda *_, **__: False)
     with pytest.raises(KeyboardInterrupt):
-        run_studies(["hyperparameters"])
+        trials.run_all(["hyperparameters"])
     with pytest.raises(SettingsError, match="study = 'none': must be one of weight_seeds"):
-        run_studies(["none"])
+        trials.run_all(["none"])
 
 
 @pytest.fixture(scope="module")

@@ -139,9 +139,8 @@ STUDIES: dict[str, dict[str, Variant]] = {
         for name, updates in zip(POLICIES, (50_000, 50_000, 15_000), strict=True)
     },
 }
-NAMES = (*STUDIES, "hyperparameters")  # the last one is a batch: `lib.run.trials`
 # Studies in which the test noise is read; the others have helped to choose, and are judged on validation noise.
-FINAL = {*NAMES, "reference"} - {"stages", "design"}
+FINAL = {*STUDIES, "reference", "hyperparameters"} - {"stages", "design"}
 REFERENCE_VARIANT = Variant(
     TrainingConfig(anneal_updates=4000, polish_iterations=6000),
     ModelConfig(hidden_size=64, head_size=256),
@@ -196,14 +195,9 @@ def run_studies(names: Sequence[str] = ()) -> None:
         SettingsError: there is no such study.
     """
     for name in names:
-        if name not in NAMES:
-            raise SettingsError(f"study = {name!r}: must be one of {', '.join(NAMES)}")
-    for study in names or NAMES:
-        if study not in STUDIES:
-            from lib.run.trials import run_trials  # which needs the above
-
-            run_trials()
-            continue
+        if name not in STUDIES:
+            raise SettingsError(f"study = {name!r}: must be one of {', '.join(STUDIES)}")
+    for study in names or STUDIES:
         results = {}
         for name, variant in STUDIES[study].items():
             results[name] = measure(study, name, variant)

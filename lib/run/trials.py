@@ -22,10 +22,11 @@ from lib.run import plan
 from lib.run.notebooks import RUNS, NotebookFailedError, locked
 from lib.run.plan import Run
 from lib.run.render import PAGES
-from lib.run.studies import Variant, measure
-from lib.settings import TrainingConfig
+from lib.run.studies import STUDIES, Variant, measure, run_studies
+from lib.settings import SettingsError, TrainingConfig
 
 STUDY = "hyperparameters"
+NAMES = (*STUDIES, STUDY)
 GRID, TRIAL = REFERENCE / f"{STUDY}.yml", PAGES / "trial.ipynb"
 CODE = (lib.signals, lib.loader, lib.model, lib.settings, lib.recipe, lib.training)
 FRESH_SEEDS = range(5, 10)  # weight seeds that have not helped to choose
@@ -100,6 +101,22 @@ def run_trials() -> None:
         if not batch.run_batch(runs, folder, os.cpu_count() or 1, "", limit=3600.0):
             raise KeyboardInterrupt
     write_results(gathered(runs))
+
+
+def run_all(names: Sequence[str] = ()) -> None:
+    """Compute the named studies, or all, this one among them.
+
+    Raises:
+        SettingsError: there is no such study.
+    """
+    for name in names:
+        if name not in NAMES:
+            raise SettingsError(f"study = {name!r}: must be one of {', '.join(NAMES)}")
+    for name in names or NAMES:
+        if name == STUDY:
+            run_trials()
+        else:
+            run_studies([name])
 
 
 def write_results(results: dict[str, Any]) -> None:

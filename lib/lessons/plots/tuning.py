@@ -7,7 +7,7 @@ from itertools import cycle
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, LogLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lib.lessons.figures import BLUE, GREEN, GREY, LINES, ORANGE, RED, Picture, label, panels
 from lib.lessons.tuning import Deception, Effect
@@ -41,29 +41,36 @@ def effects(found: Mapping[str, Effect], trainings: int) -> Picture:
     )
 
 
-def interaction(grid: Mapping[tuple[Any, Any], Array]) -> Picture:
-    """Validation error against the factor of all rates, a line for each hidden size; the bars span all draws."""
-    figure, axes = panels(height=3.2)
+def interaction(grid: Mapping[tuple[Any, Any], Array], failed: float = 2e-3) -> Picture:
+    """Validation error against the factor of all rates, a line for each hidden size and a dot for each training.
+
+    Trainings above the error ``failed`` are told by an arrow; the axis would hide the others.
+    """
+    figure, axes = panels(height=3.4)
     sizes, factors = (sorted({place[k] for place in grid}) for k in (0, 1))
     told = []
+    top = 2 * max(run[run < failed].max() for run in grid.values())
     for size, colour, marker, style in zip(sizes, LINES, "osD^", ("-", "--", "-.", ":"), strict=False):
+        places = np.array(factors) * 1.06 ** (sizes.index(size) - (len(sizes) - 1) / 2)
         runs = [grid[size, factor] for factor in factors]
-        middle = np.array([np.median(run) for run in runs])
-        shift = 1.06 ** (sizes.index(size) - (len(sizes) - 1) / 2)
-        reach = [middle - [run.min() for run in runs], [run.max() for run in runs] - middle]
-        axes.errorbar(np.array(factors) * shift, middle, reach, color=colour, marker=marker, linestyle=style, capsize=3,
-                      label=f"hidden {size}")  # fmt: skip
-        told.append(
-            f"hidden {size}: " + ", ".join(f"{m:.1e} at × {f:.2g}" for m, f in zip(middle, factors, strict=True))
-        )
+        middle = [float(np.median(run)) for run in runs]
+        axes.plot(places, middle, color=colour, marker=marker, linestyle=style, label=f"hidden {size}")
+        for place, run in zip(places, runs, strict=True):
+            axes.plot([place] * len(run), run, ".", color=colour, alpha=0.6, linestyle="none")
+            if lost := int((run > failed).sum()):
+                axes.annotate(f"↑ {lost} failed", (place, top), (3, -3), textcoords="offset points", va="top",
+                              color=colour, fontsize="small")  # fmt: skip
+        told += [
+            f"hidden {size} at × {factor:.2g} {m:.1e} ({run.min():.1e} to {run.max():.1e})"
+            for factor, m, run in zip(factors, middle, runs, strict=True)
+        ]
     axes.set(xscale="log", yscale="log")
+    axes.set_ylim(None, top)
     axes.set_xticks(factors, [f"{factor:.2g}" for factor in factors])
     axes.minorticks_off()
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
     label(axes, "factor of all learning rates", "validation MSE", legend=True)
     draws = len(next(iter(grid.values())))
-    return Picture(figure, f"Median validation MSE over {draws} trainings, with their range: {'; '.join(told)}.")
+    return Picture(figure, f"Median validation MSE over {draws} trainings, and their range: {'; '.join(told)}.")
 
 
 def deceptions(found: Mapping[int, Deception]) -> Picture:
@@ -80,6 +87,9 @@ def deceptions(found: Mapping[int, Deception]) -> Picture:
     axes.axhline(1, color="black", linewidth=1, linestyle="--")
     axes.set_xticks(places, [str(n) for n in found])
     axes.set(yscale="log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlim(-0.5, len(found) - 0.5)
     label(axes, "candidates in a study", "score of the chosen network\nover its mean on the other noises", legend=True)
     return Picture(
