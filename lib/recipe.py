@@ -19,7 +19,6 @@ from lib.settings import TrainingConfig
 from lib.signals import SignalSpec, phase_rates
 
 Stage = Callable[["TrainingRun"], Iterable[float]]
-GROWTH = 1.15  # factor by which the horizon grows
 FINAL_RATE = 0.03  # the rate at the end of annealing, as a fraction of its beginning
 TUNE_STEPS = 4  # of Newton's method
 
@@ -147,7 +146,7 @@ def lengthen(run: TrainingRun, end: int, factor: float) -> Iterator[float]:
         rate = factor * rate_at(run.config, run.horizon)
         loss = update(run, run.from_reset, rate)
         if loss < run.config.grow_below:
-            run.horizon = min(end, math.ceil(run.horizon * GROWTH))
+            run.horizon = min(end, math.ceil(run.horizon * run.config.growth))
         yield loss
 
 

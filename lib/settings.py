@@ -77,6 +77,7 @@ class TrainingConfig(Settings):
     muon_rate: float = Field(0.3, ge=0)  # of the recurrent weights, as a fraction of it; 0: Adam trains them as well
     phase_step: float = Field(0.75, gt=0)  # bound on learning rate x horizon: `lib.recipe.rate_at`
     grow_below: float = Field(2e-3, gt=0)  # the loss at which the horizon grows; training has to end below it
+    growth: float = Field(1.15, gt=1)  # the factor by which it grows
     learn_periods: float = Field(2.5, gt=0)  # of the slowest sine: the horizon at which the waveform is learnt
     max_updates: int = Field(6000, ge=1)  # a safeguard: the horizon does not grow after so many
     anneal_updates: int = Field(1000, ge=1)

@@ -1,11 +1,22 @@
-"""The exercises of notebooks 00, 01 and 03 to 08: the right answers pass, and the commonest wrong ones do not."""
+"""The exercises of notebooks 00, 01 and 03 to 09: the right answers pass, and the commonest wrong ones do not."""
 
 import numpy as np
 import pytest
 import torch
 
 from lib import FrequencyDataset, SignalSpec, generate, load_model, roll_out
-from lib.lessons.judges import assignment, evaluation, extraction, generalization, learned, networks, signals, training
+from lib.lessons.judges import (
+    assignment,
+    evaluation,
+    extraction,
+    generalization,
+    learned,
+    networks,
+    signals,
+    training,
+    tuning,
+    windows,
+)
 from lib.recipe import update
 
 SPEC = SignalSpec()
@@ -39,6 +50,9 @@ def holds(capsys, judge, right, wrong, *more):
         (generalization.check_1, {"weight seed", "training noise"}, ({"weight seed"}, {"test noise"}, "weight seed")),
         (extraction.check_1, 0.6034, (0.5, 0.75, 1 / np.pi, 1.9, "half")),
         (extraction.check_2, 8, (0.5, 4, 32, True)),
+        (tuning.check_1, 0.03125, (1 / 64, 1 / 6, 1 / 2, 2**-5.5, "one in 32")),
+        (tuning.check_3, 1.54, (1.0, 1.28, 1.87, -1.54, "ten")),
+        (windows.check_1, 500, (1000, 250, 0.5, 167, True, "half")),
         (learned.check_1, "along", ("across", "both", 1, "Along")),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -250,3 +264,45 @@ def test_networks_of_ones_own(capsys):
     wrong = [lambda s, n: window(s, n)[:, ::-1], lambda s, n: window(s[::-1], n)[::-1], lambda s, n: window(s, n + 1)]
     wrong += [lambda s, n: np.lib.stride_tricks.sliding_window_view(s, n), lambda s, n: s]
     holds(capsys, networks.check_6, window, wrong)
+
+
+def test_a_choice_of_ones_own(capsys):
+    def right(scores, validation):
+        chosen = scores[:, validation].mean(axis=1).argmin()
+        return chosen, np.delete(scores[chosen], validation).mean()
+
+    def on_all(scores, validation):
+        return scores.mean(axis=1).argmin(), scores.mean(axis=1).min()
+
+    def flattered(scores, validation):
+        own = scores[:, validation].mean(axis=1)
+        return own.argmin(), own.min()
+
+    def on_the_test(scores, validation):
+        rest = np.delete(scores, validation, axis=1).mean(axis=1)
+        return rest.argmin(), rest.min()
+
+    def in_place(scores, validation):
+        found = right(scores, validation)
+        scores *= 0
+        return found
+
+    holds(capsys, tuning.check_2, right, (on_all, flattered, on_the_test, in_place, lambda *_: 3, 5))
+
+
+def test_the_best_without_a_state(capsys):
+    def best(targets, length):
+        count = targets.shape[1] // length
+        return targets[:, : count * length].reshape(len(targets), count, length).var(axis=1).mean(axis=1)
+
+    def over_places(targets, length):
+        count = targets.shape[1] // length
+        return targets[:, : count * length].reshape(len(targets), count, length).var(axis=2).mean(axis=1)
+
+    def in_place(targets, length):
+        found = best(targets, length)
+        targets *= 0
+        return found
+
+    wrong = [over_places, in_place, lambda t, n: best(t, n).mean(), lambda t, n: t.var(axis=1), lambda *_: 0.5, 5]
+    holds(capsys, windows.check_2, best, wrong)

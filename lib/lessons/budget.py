@@ -23,7 +23,8 @@ from lib.lessons import attention, networks
 from lib.lessons.comparison import TASKS, lanes
 from lib.lessons.files import write_metrics
 from lib.lessons.networks import NETWORKS, build, run_on
-from lib.recipe import GROWTH, cosine
+from lib.recipe import cosine
+from lib.settings import TrainingConfig
 from lib.signals import Array, SignalSpec
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ def training(network: nn.Module, job: Job) -> Iterator[tuple[float, int]]:
         optimizer.step()
         yield loss.item(), horizon
         if loss.item() < GROW_BELOW:
-            horizon = min(TRAINED, math.ceil(horizon * GROWTH))
+            horizon = min(TRAINED, math.ceil(horizon * TrainingConfig().growth))
 
 
 def edges(task: str) -> Array:

@@ -1,4 +1,4 @@
-"""Notebook 03: what the recipe's parts do, shown on copies of a network; and its studies by variant."""
+"""Notebooks 03 and 09: what the recipe's parts do, shown on copies of a network; and its studies by variant."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from dask.system import CPU_COUNT
 
 from lib.checkpoint import CheckpointError
 from lib.lessons import files
-from lib.run import booklet, notebooks, publish, render, student, studies
+from lib.run import booklet, notebooks, publish, render, student, studies, trials
 from lib.settings import SettingsError
 
 INTERRUPTED = 130  # exit status, as a shell gives it after Ctrl-C
@@ -80,13 +80,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     commands.add_parser("student", help="copy everything but the solutions to build/student/")
     commands.add_parser("reference", help="train the shipped reference checkpoint again (a quarter of an hour)")
     commands.add_parser("extractors", help="train the shipped extractors of notebook 07 again (twenty minutes)")
-    study = commands.add_parser("studies", help="compute the committed studies again (about two hours)")
-    study.add_argument(
-        "studies",
-        nargs="*",
-        metavar="STUDY",
-        help=f"which; default: all of {', '.join(studies.STUDIES | studies.OTHERS)}",
-    )
+    study = commands.add_parser("studies", help="compute the committed studies again (about four hours)")
+    study.add_argument("studies", nargs="*", metavar="STUDY", help=f"which; default: all of {', '.join(trials.NAMES)}")
     return parser.parse_args(list(_with_values_marked(sys.argv[1:] if arguments is None else arguments)))
 
 
@@ -184,7 +179,7 @@ def main() -> int:
         elif options.command == "extractors":
             studies.train_extractors()
         else:
-            studies.run_studies(options.studies)
+            trials.run_all(options.studies)
     except (SettingsError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import nbformat
 
+from lib.checkpoint import REFERENCE
 from lib.lessons.files import ROOT, Range, find_notebooks, parse_yaml, read_yaml
 from lib.run.notebooks import check_parameters, in_running_order, parameters_of
 from lib.run.values import plain
@@ -93,6 +94,8 @@ def read_plan(path: Path) -> tuple[Parameters, list[Parameters]]:
 def expand(grid: Parameters, runs: Sequence[Parameters] = ()) -> list[Parameters]:
     """Every combination of the grid's values, with each of the listed runs.
 
+    Parameters that vary together share a name with commas, and have lists as values: ``{"a, b": [[1, 2], [3, 4]]}``.
+
     Raises:
         SettingsError: a parameter has no values, is given in both, or there are too many combinations.
     """
@@ -102,29 +105,53 @@ def expand(grid: Parameters, runs: Sequence[Parameters] = ()) -> list[Parameters
         count *= len(values)
         if not values:
             raise SettingsError(f"{name} = []: must have at least one value")
-        if any(name in run for run in runs):
+        if any(part in run for part in _parts(name) for run in runs):
             raise SettingsError(f"{name}: must stand in 'grid' or in 'runs', not in both")
     if count > MAX_RUNS:
         raise SettingsError(f"grid = {count:,} runs: must be at most {MAX_RUNS:,}")
+    rows = [[_apart(name, value) for value in values] for name, values in columns.items()]
     return [
-        {**run, **dict(zip(columns, values, strict=True))}
+        {**run, **{name: value for part in parts for name, value in part.items()}}
         for run in (runs or [{}])
-        for values in itertools.product(*columns.values())
+        for parts in itertools.product(*rows)
     ]
 
 
+def _parts(name: Any) -> list[Any]:
+    """The names of parameters that vary together."""
+    return [part.strip() for part in name.split(",")] if isinstance(name, str) else [name]
+
+
+def _apart(name: Any, value: Any) -> Parameters:
+    """The value of each of the parameters that vary together."""
+    parts = _parts(name)
+    if len(parts) == 1:
+        return {name: value}
+    if not isinstance(value, list) or len(value) != len(parts):
+        raise SettingsError(f"{name} = {value!r}: must be a list of {len(parts)} values, one for each name")
+    return dict(zip(parts, value, strict=True))
+
+
 def fingerprint_of_library() -> str:
-    """Fingerprint of all of the library that measured results can depend on; what runs and renders is left out."""
+    """Fingerprint of all of the library that measured results can depend on.
+
+    What runs and renders is left out, and what studies have found: `fingerprint_of_sources` adds that where it is read.
+    """
     digest = hashlib.sha256()
     for path in sorted((ROOT / "lib").rglob("*")):
         inside = path.relative_to(ROOT / "lib")
-        if path.is_file() and "__pycache__" not in inside.parts and inside.parts[0] != "run":
+        left_out = inside.parts[0] == "run" or path in _found_by_studies()
+        if path.is_file() and "__pycache__" not in inside.parts and not left_out:
             digest.update(inside.as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
+def _found_by_studies() -> list[Path]:
+    return sorted(path for path in REFERENCE.iterdir() if path.suffix in (".json", ".yml"))
+
+
 def fingerprint_of_sources(notebooks: Sequence[Path]) -> str:
-    """Fingerprint of what a run executes: the cells of its notebooks, and the library."""
+    """Fingerprint of what a run executes: the cells of its notebooks, the studies that they name, and the library."""
     cells = [
         [
             (cell.cell_type, cell.metadata.get("tags", []), cell.source)
@@ -132,7 +159,12 @@ def fingerprint_of_sources(notebooks: Sequence[Path]) -> str:
         ]
         for path in notebooks
     ]
-    return hashlib.sha256((json.dumps(cells) + fingerprint_of_library()).encode()).hexdigest()
+    text = json.dumps(cells)
+    digest = hashlib.sha256((text + fingerprint_of_library()).encode())
+    for path in _found_by_studies():
+        if path.stem in text:
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def plan(names: Sequence[str], combinations: Sequence[Parameters], folder: Path) -> list[Run]:

@@ -143,7 +143,7 @@ STUDIES: dict[str, dict[str, Variant]] = {
     },
 }
 # Studies in which the test noise is read; the others have helped to choose, and are judged on validation noise.
-FINAL = ("weight_seeds", "signals", "hidden_size", "signal_weights", "training_grid", "policies", "reference")
+FINAL = {*STUDIES, "reference", "hyperparameters"} - {"stages", "design"}
 REFERENCE_VARIANT = Variant(
     TrainingConfig(anneal_updates=4000, polish_iterations=6000),
     ModelConfig(hidden_size=64, head_size=256),
