@@ -103,18 +103,28 @@ def test_fresh_noise_is_never_the_noise_that_judges():
     assert 2 not in known, "the test noise"
 
 
+def more(task):
+    return {"updates": budget.TIMES * budget.UPDATES[task]}
+
+
 def test_the_study_is_complete():
+    for task, names in budget.LONGER.items():
+        assert tuple(outcomes(task, budget.TIMES)) == names
     results = read_study()
     for task in TASKS:
         found = outcomes(task)
         assert list(found) == list(NETWORKS)
         for name, outcome in found.items():
             assert outcome.curves.shape == (len(WEIGHT_SEEDS), len(outcome.edges) - 1)
-            mine = [r for r in results.values() if (r["task"], r["network"]) == (task, name)]
+            sought = {"task": task, "network": name, "updates": budget.UPDATES[task]}
+            mine = [r for r in results.values() if r.items() >= sought.items()]
             tuned = [r for r in mine if r["weight_seed"] == WEIGHT_SEEDS[0]]
             assert {r["rate"] for r in tuned} == set(RATES)
             best = min(tuned, key=lambda r: r["validation"][-1])
             assert (best["rate"], best["growing"]) == (outcome.rate, outcome.growing), "validation noise chooses"
+            assert all(
+                r["rate"] == outcome.rate for r in results.values() if r.items() >= (sought | more(task)).items()
+            )
             assert all(r["parameters"] == sum(p.numel() for p in build(name, 4, 0).parameters()) for r in mine)
 
 

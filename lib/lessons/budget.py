@@ -36,6 +36,7 @@ CLIP = 1.0  # bound on the norm of the gradient
 NOISES = {"assignment": 1, "extraction": 2}  # noise seeds in an update; each with four selectors
 FIRST_HORIZON, GROW_BELOW = 143, 2e-3  # a growing horizon begins with a period of 7 Hz, and grows at this loss
 TRAINED = 1000  # samples: the longest sequence of the training, a second
+TIMES, LONGER = 4, {"extraction": ("linear recurrence", "LSTM")}  # trained once more, with so many times the updates
 VALIDATION = range(101, 109)  # noise seeds: they choose the rate
 HELD_OUT = {"assignment": range(5000, 5004), "extraction": range(5000, 5016)}  # noise seeds: they judge
 SECONDS = 20.0  # of the sequences that judge
@@ -62,17 +63,24 @@ class Job(NamedTuple):
     rate: float
     weight_seed: int
     growing: bool  # the horizon grows, as in the recipe; else all samples from the first update on
+    times: int = 1  # so many times the updates of the budget
+
+    @property
+    def updates(self) -> int:
+        """How many updates it has."""
+        return self.times * UPDATES[self.task]
 
     @property
     def settings(self) -> dict[str, Any]:
         """What its result depends on, beside the code."""
-        return self._asdict() | {"updates": UPDATES[self.task], "noises": NOISES[self.task]}
+        given = {name: value for name, value in self._asdict().items() if name != "times"}
+        return given | {"updates": self.updates, "noises": NOISES[self.task]}
 
     @property
     def name(self) -> str:
         """It tells the trainings of the study apart."""
-        grows = ", growing" if self.growing else ""
-        return f"{self.task}, {self.network}, rate {self.rate:g}{grows}, weight seed {self.weight_seed}"
+        more = ", growing" * self.growing + f", {self.times} times the updates" * (self.times > 1)
+        return f"{self.task}, {self.network}, rate {self.rate:g}{more}, weight seed {self.weight_seed}"
 
 
 def training(network: nn.Module, job: Job) -> Iterator[tuple[float, int]]:
@@ -80,7 +88,7 @@ def training(network: nn.Module, job: Job) -> Iterator[tuple[float, int]]:
 
     All networks share it: Adam, clipping, a rate that falls along a cosine, and fresh noise at every update.
     """
-    optimizer, updates = torch.optim.Adam(network.parameters(), betas=(0.9, 0.99)), UPDATES[job.task]
+    optimizer, updates = torch.optim.Adam(network.parameters(), betas=(0.9, 0.99)), job.updates
     horizon = FIRST_HORIZON if job.growing else TRAINED
     for update in range(updates):
         x, y = fresh(job.task, horizon, job.weight_seed, update)
@@ -135,7 +143,7 @@ def train_network(job: Job, show: bool = False) -> tuple[nn.Module, dict[str, An
     with ExitStack() as after:
         after.callback(torch.set_num_threads, torch.get_num_threads())
         torch.set_num_threads(1)  # their number changes the last bits
-        steps = tqdm(training(network, job), job.name, UPDATES[job.task], leave=False, disable=not show)
+        steps = tqdm(training(network, job), job.name, job.updates, leave=False, disable=not show)
         for loss, horizon in steps:
             course["loss"].append(loss)
             course["horizon"].append(horizon)
@@ -195,6 +203,8 @@ def study(folder: Path) -> None:
                 tuned[whole] = finished(whole, folder, judged=False)
                 best = min(best, whole, key=lambda job: tuned[job]["validation"][-1])
             chosen = [best._replace(weight_seed=seed) for seed in WEIGHT_SEEDS]
+            if name in LONGER.get(task, ()):
+                chosen += [job._replace(times=TIMES) for job in chosen]
             courses = tuned | {job: finished(job, folder, judged=True) for job in chosen}
             for job, course in courses.items():
                 results[job.name] = summary(job, course, size)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from lib.checkpoint import REFERENCE
-from lib.lessons.budget import HELD_OUT, SECONDS, STUDY, TRAINED, binned, edges
+from lib.lessons.budget import HELD_OUT, SECONDS, STUDY, TRAINED, UPDATES, binned, edges
 from lib.lessons.comparison import TASKS
 from lib.lessons.files import read_metrics
 from lib.lessons.filters import kalman
@@ -66,11 +66,13 @@ def read_study() -> dict[str, dict[str, Any]]:
     return read_metrics(REFERENCE / f"{STUDY}.json")["results"]
 
 
-def outcomes(task: str) -> dict[str, Outcome]:
-    """For each network of the study its chosen trainings on a task."""
+def outcomes(task: str, times: int = 1) -> dict[str, Outcome]:
+    """For each network of the study its chosen trainings on a task, within the budget or with more updates."""
+    wanted = {"task": task, "updates": times * UPDATES[task]}
     found = {}
     for name in NETWORKS:
-        chosen = [r for r in read_study().values() if (r["task"], r["network"]) == (task, name) and "over_time" in r]
+        sought = wanted | {"network": name}
+        chosen = [r for r in read_study().values() if r.items() >= sought.items() and "over_time" in r]
         if not chosen:
             continue
         one = chosen[0]
