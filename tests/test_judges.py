@@ -243,7 +243,7 @@ def test_a_correction_of_ones_own(capsys):
 def test_networks_of_ones_own(capsys):
     right = {"MLP on S and C", "MLP on a window", "convolution", "Transformer, no positions"}
     wrong = [right | {"Transformer"}, right - {"convolution"}, {"LSTM"}, "convolution", 5]
-    holds(capsys, networks.check_4, right, wrong)
+    holds(capsys, networks.check_3, right, wrong)
 
     def step(state, eigenvalues, drive, x):
         return state * eigenvalues + x @ drive.T
@@ -255,7 +255,7 @@ def test_networks_of_ones_own(capsys):
 
     wrong = [lambda s, e, d, x: s + x @ d.T, lambda s, e, d, x: s * e.conj() + x @ d.T, lambda s, e, d, x: s @ e]
     wrong += [lambda s, e, d, x: s * e + x @ d.T.conj(), in_place]
-    holds(capsys, networks.check_5, step, wrong)
+    holds(capsys, networks.check_4, step, wrong)
 
     def window(signal, length):
         padded = np.concatenate([np.zeros(length - 1), signal])
@@ -263,7 +263,7 @@ def test_networks_of_ones_own(capsys):
 
     wrong = [lambda s, n: window(s, n)[:, ::-1], lambda s, n: window(s[::-1], n)[::-1], lambda s, n: window(s, n + 1)]
     wrong += [lambda s, n: np.lib.stride_tricks.sliding_window_view(s, n), lambda s, n: s]
-    holds(capsys, networks.check_6, window, wrong)
+    holds(capsys, networks.check_5, window, wrong)
 
 
 def test_a_choice_of_ones_own(capsys):

@@ -1,4 +1,4 @@
-"""Notebooks 03, 04, 05, 06, 07 and 09: results as Markdown tables."""
+"""Notebooks 03 to 09: results as Markdown tables."""
 
 from __future__ import annotations
 

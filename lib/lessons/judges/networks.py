@@ -10,13 +10,13 @@ import numpy as np
 from lib.lessons.exercises import check, digest
 
 
-def check_4(names: Iterable[str] | None) -> None:
+def check_3(names: Iterable[str] | None) -> None:
     """The networks whose output is a function of the last 1,024 inputs at most."""
     hint = "which have neither a state that is fed back, nor a count of the samples?"
-    check("8.4", names, lambda given: digest(sorted(given)) == "dccc2ee3" and not isinstance(given, str), hint)
+    check("8.3", names, lambda given: digest(sorted(given)) == "dccc2ee3" and not isinstance(given, str), hint)
 
 
-def check_5(step: Callable[..., Any] | None) -> None:
+def check_4(step: Callable[..., Any] | None) -> None:
     """A function of state, eigenvalues, drive and x: the state of a linear recurrence one sample later."""
 
     def is_right(step: Callable[..., Any]) -> bool:
@@ -37,10 +37,10 @@ def check_5(step: Callable[..., Any] | None) -> None:
         return True
 
     hint = "each number of the state is multiplied by its own eigenvalue; which product brings in x, (lanes, features)?"
-    check("8.5", step, is_right, hint)
+    check("8.4", step, is_right, hint)
 
 
-def check_6(window: Callable[..., Any] | None) -> None:
+def check_5(window: Callable[..., Any] | None) -> None:
     """A function of a signal and a length: for each sample the window that ends with it."""
 
     def is_right(window: Callable[..., Any]) -> bool:
@@ -54,4 +54,4 @@ def check_6(window: Callable[..., Any] | None) -> None:
         return True
 
     hint = "row k ends with sample k, and begins with zeros as long as fewer samples have come"
-    check("8.6", window, is_right, hint)
+    check("8.5", window, is_right, hint)
