@@ -6,7 +6,6 @@ import ast
 import hashlib
 import inspect
 import io
-import os
 import tokenize
 from collections.abc import Sequence
 from typing import Any
@@ -94,11 +93,13 @@ def run_trials() -> None:
         KeyboardInterrupt: it was stopped; the same call goes on from there.
         NotebookFailedError: a trial has failed.
     """
-    from lib.run import batch  # Dask, which no other study needs
+    from dask.system import CPU_COUNT  # which no other study needs
+
+    from lib.run import batch
 
     runs, folder = planned(), RUNS / STUDY
     with locked(folder):
-        if not batch.run_batch(runs, folder, os.cpu_count() or 1, "", limit=3600.0):
+        if not batch.run_batch(runs, folder, CPU_COUNT, "", limit=3600.0):
             raise KeyboardInterrupt
     write_results(gathered(runs))
 
