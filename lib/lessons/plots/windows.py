@@ -68,7 +68,7 @@ def sensitivities(curves: Mapping[str, tuple[Array, Array]]) -> Picture:
         curves.items(), (BLUE, GREEN, PURPLE, RED, ORANGE), ("-", "-.", ":", "--", "-"), strict=False
     ):
         axes.plot(lags, slope, color=colour, linestyle=style, label=name)
-    axes.set(xscale="log", yscale="log", ylim=(1e-5, None))
+    axes.set(xscale="log", yscale="log", ylim=(1e-6, None))
     label(axes, "age of the sample (ms)", "slope of the output, RMS")
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
     ends = "; ".join(f"{name} {slope[0]:.1e} to {slope[-1]:.1e}" for name, (_, slope) in curves.items())
