@@ -73,11 +73,16 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
     return content
 
 
+def is_finished(content: dict[str, Any]) -> bool:
+    """Whether a checkpoint holds a trained model, and not a training that was interrupted."""
+    return (content.get("progress") or {}).get("stage", "done") == "done"
+
+
 def load_model(path: Path | str | None = None) -> StatefulLSTMExtractor:
     """The trained model of a checkpoint, by default of the shipped one, in evaluation mode and without state."""
     content = load_checkpoint(path or REFERENCE_CHECKPOINT)
-    stage = (content.get("progress") or {}).get("stage", "done")
-    if stage != "done":
+    if not is_finished(content):
+        stage = content["progress"]["stage"]
         raise CheckpointError(f"checkpoint = {path}: its training was interrupted in stage {stage!r}; continue it")
     try:
         model = StatefulLSTMExtractor(ModelConfig(**content["model"]))

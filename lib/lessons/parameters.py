@@ -11,7 +11,8 @@ import torch
 from IPython import get_ipython
 from pydantic import Field
 
-from lib.checkpoint import REFERENCE_CHECKPOINT, load_checkpoint
+from lib.checkpoint import REFERENCE_CHECKPOINT, is_finished, load_checkpoint
+from lib.lessons.claims import mark_failed_claims
 from lib.model import ModelConfig
 from lib.settings import Settings, TrainingConfig
 from lib.signals import SignalSpec
@@ -98,9 +99,9 @@ class NotebookParameters(Settings):
 
     @property
     def checkpoint(self) -> Path:
-        """The run's own checkpoint if notebook 03 has written one, else the reference one."""
+        """The run's own checkpoint if notebook 03 has finished one, else the reference one."""
         own = self.own_checkpoint
-        return own if own and own.exists() else REFERENCE_CHECKPOINT
+        return own if own and own.exists() and is_finished(load_checkpoint(own)) else REFERENCE_CHECKPOINT
 
     @property
     def comparison(self) -> Path:
@@ -124,7 +125,7 @@ def choices(spec: SignalSpec) -> list[tuple[str, int]]:
 
 
 def begin_notebook(**parameters: Any) -> NotebookParameters:
-    """Check a notebook's parameters, start the run's log, and settle on one thread.
+    """Check a notebook's parameters, start the run's log, settle on one thread, and mark claims that do not hold.
 
     Args:
         **parameters: the variables of the notebook's parameters cell.
@@ -137,6 +138,7 @@ def begin_notebook(**parameters: Any) -> NotebookParameters:
     """
     if (shell := get_ipython()) is not None:
         shell.colors = "nocolor"  # the coloured words of a traceback are too pale on JupyterLab's red ground
+        mark_failed_claims(shell)
     checked = NotebookParameters(**parameters)
     torch.set_num_threads(1)  # the lanes are too few to share out: a second thread makes every call slower
     if checked.run_dir:

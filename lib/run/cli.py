@@ -129,11 +129,13 @@ def batch_command(options: argparse.Namespace) -> int:
         tables.write_table(table, folder / "runs")
         if not ended:
             return INTERRUPTED
-        failed = int((table["state"] != "finished").sum())
-        print(f"done: {len(runs) - failed} of {len(runs)} runs finished, {failed} failed", flush=True)
+        finished = table["state"] == "finished"
+        failed, doubtful = int((~finished).sum()), int((finished & (table["error"] != "")).sum())
+        doubts = f"; in {doubtful} of the finished a claim does not hold" if doubtful else ""
+        print(f"done: {len(runs) - failed} of {len(runs)} runs finished, {failed} failed{doubts}", flush=True)
         page = tables.summarize(folder, [name for name in table.columns if any(name in run.parameters for run in runs)])
     print(f"see {_short(page)}")
-    return 1 if failed else 0
+    return 1 if failed or doubtful else 0
 
 
 def seeds_command(options: argparse.Namespace) -> int:

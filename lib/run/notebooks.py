@@ -14,6 +14,7 @@ import nbformat
 import papermill
 from filelock import FileLock, Timeout
 
+from lib.lessons.claims import MARK
 from lib.lessons.files import ROOT, find_notebooks
 from lib.lessons.parameters import NotebookParameters
 from lib.run import engine
@@ -147,6 +148,13 @@ def execute(notebook: Path, folder: Path, given: dict[str, Any], **options: Any)
     return output
 
 
+def failed_claims(notebook: Path) -> list[str]:
+    """The claims of an executed notebook that did not hold: where they stand, and what was measured, a line each."""
+    cells = [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+    found = [(c.execution_count, o.metadata[MARK]) for c in cells for o in c.outputs if MARK in o.get("metadata", {})]
+    return [f"In[{count}]: {'; '.join(told.splitlines())}" for count, told in found]
+
+
 def check_name(name: str) -> None:
     """Refuse a name of a run that could lead out of its folder.
 
@@ -162,7 +170,9 @@ def check_name(name: str) -> None:
 
 
 def run(name: str, given: dict[str, Any], names: Sequence[str] = ()) -> Path:
-    """Execute the notebooks in order into ``runs/<name>/``.
+    """Execute the notebooks in order into ``runs/<name>/``; a notebook that fails does not keep the others from it.
+
+    Where notebook 03 has failed, those after it take the reference checkpoint, as they do when run by themselves.
 
     Args:
         name: the run's name: letters, digits, ``.``, ``_`` and ``-``.
@@ -174,16 +184,30 @@ def run(name: str, given: dict[str, Any], names: Sequence[str] = ()) -> Path:
 
     Raises:
         SettingsError: a name or a parameter is not permitted, or the folder is in use; nothing has been started then.
-        NotebookFailedError: a notebook did not run to its end.
+        NotebookFailedError: all were executed, and these did not run to their end or hold claims that failed.
     """
     check_name(name)
     notebooks = find_notebooks(names)
     given = check_parameters({notebook.stem: parameters_of(notebook) for notebook in notebooks}, given)
     folder = RUNS / name
+    problems: dict[str, list[str]] = {}
     with locked(folder):
         for notebook in notebooks:  # what a run before has left must not pass for this one's
-            (folder / notebook.name).unlink(missing_ok=True)
+            for left in (notebook.name, f"{notebook.stem}.failed.ipynb", f"metrics/{notebook.stem}.json"):
+                (folder / left).unlink(missing_ok=True)
         for notebook in in_running_order(notebooks):
             log.info("executing %s", notebook.stem)
-            execute(notebook, folder, given)
+            try:
+                found = failed_claims(execute(notebook, folder, given))
+            except NotebookFailedError as error:
+                found = [str(error)]
+            for problem in found:
+                log.info("%s", problem)
+            problems |= {notebook.stem: found} if found else {}
+    if problems:
+        told = "\n".join(f"  {stem}, {problem}" for stem, found in problems.items() for problem in found)
+        raise NotebookFailedError(
+            f"{len(problems)} of {len(notebooks)} notebooks failed or hold claims that do not hold here; "
+            f"all were executed into {folder}:\n{told}"
+        )
     return folder

@@ -10,7 +10,7 @@ from nbformat import NotebookNode
 from lib.checkpoint import REFERENCE, write_atomically
 from lib.lessons.figures import FILES
 from lib.lessons.files import NOTEBOOKS, ROOT, find_notebooks, read_metrics
-from lib.run.notebooks import RUNS, parameters_of
+from lib.run.notebooks import RUNS, failed_claims, parameters_of
 from lib.settings import SettingsError
 
 FIGURES = ROOT / "figures"
@@ -51,8 +51,8 @@ def publish(name: str) -> None:
     """Refresh notebooks, figures, metrics and README from ``runs/<name>/``.
 
     Raises:
-        SettingsError: the run does not exist, is not complete, had other parameters, or executed other cells than the
-            notebooks hold now; nothing has been changed then.
+        SettingsError: the run does not exist, is not complete, had other parameters, executed other cells than the
+            notebooks hold now, or holds a claim that failed; nothing has been changed then.
     """
     folder = RUNS / name
     notebooks = find_notebooks()
@@ -65,6 +65,8 @@ def publish(name: str) -> None:
         if sources(clean(executed)) != sources(nbformat.read(path, as_version=4)):
             raise SettingsError(f"name = {name!r}: must be a run of the present notebooks, but {path.stem} has changed")
         used = {key: value for key, value in executed.metadata.papermill.parameters.items() if key != "run_dir"}
+        if failed := failed_claims(folder / path.name):
+            raise SettingsError(f"name = {name!r}: must be a run whose claims hold, but in {path.stem}, {failed[0]}")
         if used and used != {key: parameters_of(path)[key] for key in used}:
             raise SettingsError(f"name = {name!r}: must be a run with default parameters, but {path.stem} had {used}")
     for path, executed in runs.items():

@@ -18,7 +18,7 @@ from papermill import PapermillExecutionError
 from lib.checkpoint import CheckpointError, load_checkpoint, write_atomically
 from lib.lessons.files import read_metrics
 from lib.lessons.parameters import CHECKPOINT_NAME, log_into
-from lib.run.notebooks import NotebookFailedError, execute, locked
+from lib.run.notebooks import NotebookFailedError, execute, failed_claims, locked
 from lib.run.plan import Run, fingerprint_of_sources
 
 STATUS = "status.json"
@@ -74,7 +74,8 @@ def execute_run(run: Run, limit: float, batch: str = "") -> Status:
         batch: what sets this batch apart from all others; records of another batch do not count.
 
     Returns:
-        Its status, which also lies in the run's folder: ``finished``, ``failed`` or ``interrupted``, with the error.
+        Its status, which also lies in the run's folder: ``finished``, ``failed`` or ``interrupted``, with the error; of
+        a run that has finished, these are the claims of its notebooks that do not hold.
     """
     with locked(run.folder, wait=True):  # a worker of a batch that was killed may still be at it
         before = read_status(run)
@@ -135,21 +136,23 @@ def _execute(run: Run, limit: float, identity: Status) -> Status:
     try:
         check_source()
         set_damaged_aside(run.folder / CHECKPOINT_NAME)
+        claims: list[str] = []
         for notebook in run.notebooks:
             (run.folder / notebook.name).unlink(missing_ok=True)
-            execute(
+            executed = execute(
                 notebook, run.folder, run.parameters,
                 progress_bar=False, autosave_cell_every=0, coalesce_streams=True,
                 start_timeout=max(1, min(60, int(limit))),
                 timeout_func=lambda _cell: max(0.01, deadline - time.monotonic()),
                 on_cell_start=lambda cell, cell_index, name=notebook.stem: at_cell(name, cell_index),
             )  # fmt: skip
+            claims += [f"{notebook.stem}, {claim}" for claim in failed_claims(executed)]
         check_source()
         for path in (run.folder / "metrics").glob("*.json"):
             read_metrics(path)
         files = {path: path.stat().st_size for path in run.folder.rglob("*") if path.is_file()}
         kept = {path.relative_to(run.folder).as_posix(): n for path, n in files.items() if path.name not in CHANGING}
-        return tell(state="finished", cell="", files=kept)
+        return tell(state="finished", cell="", files=kept, error="; ".join(claims)[:MAX_ERROR])
     except (NotebookFailedError, ValueError) as error:  # ValueError: it wrote metrics that cannot be read
         late = time.monotonic() >= deadline
         return tell(state="failed", error=f"ended by its time limit of {limit:g} s" if late else _reason(error))

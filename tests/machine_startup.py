@@ -1,0 +1,41 @@
+"""Read by every kernel of `tests/machines.py` before its first cell: what stands for another machine."""
+
+import json
+import os
+
+import torch
+from torch.optim import Optimizer
+
+from lib.lessons.claims import Claim
+
+if threads := os.environ.get("MACHINE_THREADS"):  # the notebooks settle on one
+    torch.set_num_threads(int(threads))
+    torch.set_num_threads = lambda _number: None
+
+if draw := os.environ.get("MACHINE_MOVED"):
+    generator = torch.Generator().manual_seed(int(draw))
+    add = Optimizer.add_param_group
+
+    def add_moved(self: Optimizer, group: dict) -> None:
+        """Every training begins with an optimizer: move each weight to its next number, up or down."""
+        add(self, group)
+        for weight in self.param_groups[-1]["params"]:
+            ends = torch.where(torch.rand(weight.shape, generator=generator) < 0.5, -torch.inf, torch.inf)
+            moved = torch.nextafter(weight.data, ends.to(weight.dtype))
+            weight.data = torch.where(weight.data == 0, weight.data, moved)
+
+    Optimizer.add_param_group = add_moved
+
+if record := os.environ.get("MACHINE_CLAIMS"):  # all claims and what was measured for them, a line each
+    judge = Claim.judge
+
+    def judge_and_record(self: Claim, holds: object, words) -> None:
+        """Note the claim as well."""
+        line = {"cell": get_ipython().execution_count, "claim": self.text}  # noqa: F821
+        with open(record, "a", encoding="utf-8") as file:
+            print(json.dumps(line | {"holds": bool(holds), "measured": self.measured}), file=file)
+        judge(self, holds, words)
+
+    Claim.judge = judge_and_record
+    with open(record, "a", encoding="utf-8") as file:
+        print(json.dumps({"begin": os.getpid()}), file=file)
