@@ -31,7 +31,6 @@ run: env  ## execute the notebooks in order into runs/$(NAME)/
 
 test: env lint  ## lint, static types, unit and browser tests, notebooks against their committed outputs
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
 
 lint: env  ## ruff and mypy
 	$(BIN)/ruff check .

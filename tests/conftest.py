@@ -24,3 +24,7 @@ def dataset(spec) -> FrequencyDataset:
 @pytest.fixture
 def model(spec) -> StatefulLSTMExtractor:
     return StatefulLSTMExtractor(n_frequencies=spec.n_frequencies, hidden_size=6, head_size=5)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--executed", help="folder of a run of the series that the tests judge instead of making one")

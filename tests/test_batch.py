@@ -133,12 +133,13 @@ def test_faults_inside_a_notebook_stay_with_their_run(bench):
         4: "os._exit(9)",
         6: "[print('x' * 100_000) for _ in iter(int, 1)]",  # for ever
         7: "(folder / 'metrics').mkdir(); (folder / 'metrics/02_odd.json').write_text('[1]')",
+        8: "get_ipython().display_pub.publish({'text/plain': ''}, {'failed claim': '1 < 0'})",
         5: "(folder / 'checkpoint.pt').exists() or (folder / 'checkpoint.pt').write_bytes(b'damaged')",
     }
     bench.write("\n".join(f"if weight_seed == {seed}: {act}" for seed, act in acts.items()))
     ended = bench.run("-p", "weight_seed", "0..8", "--timeout", "25", "--workers", "2")
     assert ended.returncode == 1
-    assert "4 of 9 runs finished, 5 failed" in ended.stdout
+    assert "4 of 9 runs finished, 5 failed; in 1 of the finished a claim does not hold" in ended.stdout
     assert "Traceback" not in ended.stdout + ended.stderr, "it belongs into the log of its run"
     table = bench.table()
     assert set(table.index[table["state"] == "finished"]) == {0, 3, 5, 8}
@@ -146,6 +147,7 @@ def test_faults_inside_a_notebook_stay_with_their_run(bench):
     assert table.loc[2, "error"] == table.loc[6, "error"] == "ended by its time limit of 25 s"
     assert "died" in table.loc[4, "error"].lower()
     assert "02_odd.json: damaged" in table.loc[7, "error"]
+    assert table.loc[8, "error"] == "work, In[3]: 1 < 0"
     assert "boom" in (bench.folder / "b/summary.html").read_text(encoding="utf-8")
     for seed in (1, 2, 4, 6):
         folder = bench.folder / "b" / table.loc[seed, "folder"]

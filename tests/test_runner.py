@@ -6,7 +6,9 @@ import nbformat
 import pytest
 
 from lib import SettingsError
+from lib.checkpoint import REFERENCE_CHECKPOINT, save_checkpoint
 from lib.lessons import files
+from lib.lessons.claims import MARK
 from lib.lessons.figures import Picture, panels, show
 from lib.lessons.parameters import NotebookParameters, begin_notebook
 from lib.run import notebooks
@@ -18,12 +20,13 @@ KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "languag
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    """A folder of notebooks of its own: one that works, one that raises."""
+    """A folder of notebooks of its own: one that works, one that raises, and one with a claim that fails."""
     source = tmp_path / "notebooks"
     source.mkdir()
     bodies = {
         "01_good": "open(run_dir + '/made', 'w', encoding='utf-8').write(str(weight_seed))",
         "02_bad": "raise RuntimeError('boom')",
+        "03_doubtful": "assert 1 < weight_seed\nopen(run_dir + '/made', 'w', encoding='utf-8').write('on')",
     }
     for name, body in bodies.items():
         cells = [
@@ -50,13 +53,22 @@ def test_a_run_writes_into_its_folder_only(tiny):
     assert (tiny / "notebooks" / "01_good.ipynb").read_bytes() == before
 
 
-def test_a_failing_notebook_is_told_and_kept_apart(tiny):
-    with pytest.raises(notebooks.NotebookFailedError, match="02_bad failed"):
+def test_a_failing_notebook_keeps_nothing_from_the_reader(tiny):
+    with pytest.raises(notebooks.NotebookFailedError, match="2 of 3 notebooks failed") as told:
         notebooks.run("b", {})
+    assert "02_bad, 02_bad failed, see" in str(told.value)
+    assert "RuntimeError: boom" in str(told.value)
+    assert "03_doubtful, In[4]: This claim does not hold here: 1 < weight_seed; weight_seed is 0" in str(told.value)
     folder = tiny / "runs" / "b"
     assert (folder / "01_good.ipynb").exists()
     assert (folder / "02_bad.failed.ipynb").exists()
     assert not (folder / "02_bad.ipynb").exists()
+    assert (folder / "made").read_text(encoding="utf-8") == "on", "the cell goes on behind its claim"
+    assert notebooks.failed_claims(folder / "01_good.ipynb") == []
+    (folder / "metrics").mkdir()
+    (folder / "metrics" / "03_doubtful.json").touch()
+    assert notebooks.run("b", {"weight_seed": 2}, ["03"])
+    assert not (folder / "metrics" / "03_doubtful.json").exists(), "of a run before"
 
 
 @pytest.mark.parametrize(
@@ -84,7 +96,7 @@ def test_bad_run_names_are_refused(tiny, name):
 
 
 def test_unknown_notebooks_are_refused(tiny):
-    with pytest.raises(SettingsError, match=r"'09': must be one of 01_good, 02_bad"):
+    with pytest.raises(SettingsError, match=r"'09': must be one of 01_good, 02_bad, 03_doubtful"):
         notebooks.run("d", {}, ["09"])
 
 
@@ -115,6 +127,13 @@ def test_the_notebooks_own_check(tmp_path):
     logging.getLogger("lib.training").info("a line")
     assert "a line" in (tmp_path / "r" / "run.log").read_text(encoding="utf-8")
     logging.basicConfig(force=True)
+
+
+def test_a_training_that_was_broken_off_is_not_the_runs_network(tmp_path):
+    parameters = NotebookParameters(run_dir=str(tmp_path))
+    for stage, used in {"grow": REFERENCE_CHECKPOINT, "done": parameters.own_checkpoint}.items():
+        save_checkpoint(parameters.own_checkpoint, {"progress": {"stage": stage}})
+        assert parameters.checkpoint == used
 
 
 def test_command_line_parameters(tmp_path):
@@ -191,6 +210,11 @@ def test_only_a_whole_run_with_default_parameters_is_published(tiny, monkeypatch
     with pytest.raises(SettingsError, match=r"01_good had {'weight_seed': 3}"):
         publish.publish("odd")
     assert (files.NOTEBOOKS / "01_good.ipynb").read_bytes() == source
+    executed = nbformat.read(folder / "01_good.ipynb", as_version=4)
+    executed.cells[-1].outputs = [nbformat.v4.new_output("display_data", {}, metadata={MARK: "1 < 0"})]
+    nbformat.write(executed, folder / "01_good.ipynb")
+    with pytest.raises(SettingsError, match=r"claims hold, but in 01_good, In\[4\]: 1 < 0"):
+        publish.publish("odd")
     folder = notebooks.run("old", {}, ["01"])
     for kind in ("figures", "metrics"):
         (folder / kind).mkdir()
