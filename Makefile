@@ -55,6 +55,9 @@ reference: env  ## train the shipped reference checkpoint again
 studies: env  ## compute again the results that take longer than a notebook should
 	$(BIN)/python -m lib studies
 
+machines: env  ## execute the series under each arithmetic that this machine can show (an hour or two)
+	$(BIN)/python tests/machines.py
+
 benchmark: env  ## throughput of a batch of 200 runs against bare papermill
 	$(BIN)/python tests/benchmark_batch.py
 

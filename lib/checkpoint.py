@@ -24,9 +24,15 @@ class CheckpointError(RuntimeError):
     """A checkpoint that is missing, damaged, or belongs to another configuration."""
 
 
+def processor() -> str:
+    """The kind of processor, and of its kernels in PyTorch: the last bits of a result depend on both."""
+    return f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
+
+
 def versions() -> dict[str, str]:
-    """The versions that a result depends on."""
-    return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": numpy.__version__}
+    """What a result depends on besides the code and its parameters."""
+    numbers = {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": numpy.__version__}
+    return numbers | {"processor": processor()}
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -1,41 +1,46 @@
 """Read by every kernel of `tests/machines.py` before its first cell: what stands for another machine."""
 
-import json
-import os
 
-import torch
-from torch.optim import Optimizer
+def _begin() -> None:  # in a function, because its names would be the notebook's own
+    import json
+    import os
 
-from lib.lessons.claims import Claim
+    import torch
+    from torch.optim import Optimizer
 
-if threads := os.environ.get("MACHINE_THREADS"):  # the notebooks settle on one
-    torch.set_num_threads(int(threads))
-    torch.set_num_threads = lambda _number: None
+    from lib.lessons.claims import Claim
 
-if draw := os.environ.get("MACHINE_MOVED"):
-    generator = torch.Generator().manual_seed(int(draw))
-    add = Optimizer.add_param_group
+    if threads := os.environ.get("MACHINE_THREADS"):  # the notebooks settle on one
+        torch.set_num_threads(int(threads))
+        torch.set_num_threads = lambda _number: None
 
-    def add_moved(self: Optimizer, group: dict) -> None:
-        """Every training begins with an optimizer: move each weight to its next number, up or down."""
-        add(self, group)
-        for weight in self.param_groups[-1]["params"]:
-            ends = torch.where(torch.rand(weight.shape, generator=generator) < 0.5, -torch.inf, torch.inf)
-            moved = torch.nextafter(weight.data, ends.to(weight.dtype))
-            weight.data = torch.where(weight.data == 0, weight.data, moved)
+    if draw := os.environ.get("MACHINE_MOVED"):
+        generator = torch.Generator().manual_seed(int(draw))
+        add = Optimizer.add_param_group
 
-    Optimizer.add_param_group = add_moved
+        def add_moved(self: Optimizer, group: dict) -> None:
+            """Every training begins with an optimizer: move each weight to its next number, up or down."""
+            add(self, group)
+            for weight in self.param_groups[-1]["params"]:
+                ends = torch.where(torch.rand(weight.shape, generator=generator) < 0.5, -torch.inf, torch.inf)
+                moved = torch.nextafter(weight.data, ends.to(weight.dtype))
+                weight.data = torch.where(weight.data == 0, weight.data, moved)
 
-if record := os.environ.get("MACHINE_CLAIMS"):  # all claims and what was measured for them, a line each
-    judge = Claim.judge
+        Optimizer.add_param_group = add_moved
 
-    def judge_and_record(self: Claim, holds: object, words) -> None:
-        """Note the claim as well."""
-        line = {"cell": get_ipython().execution_count, "claim": self.text}  # noqa: F821
-        with open(record, "a", encoding="utf-8") as file:
-            print(json.dumps(line | {"holds": bool(holds), "measured": self.measured}), file=file)
-        judge(self, holds, words)
+    if path := os.environ.get("MACHINE_CLAIMS"):  # all claims and what was measured for them, a line each
+        judge = Claim.judge
 
-    Claim.judge = judge_and_record
-    with open(record, "a", encoding="utf-8") as file:
-        print(json.dumps({"begin": os.getpid()}), file=file)
+        def record(**line: object) -> None:
+            with open(path, "a", encoding="utf-8") as file:
+                print(json.dumps(line), file=file)
+
+        def judge_and_record(self: Claim, holds: object, words) -> None:
+            record(cell=get_ipython().execution_count, claim=self.text, holds=bool(holds), measured=self.measured)  # noqa: F821
+            judge(self, holds, words)
+
+        Claim.judge = judge_and_record
+        record(begin=os.getpid())
+
+
+_begin()

@@ -1,28 +1,38 @@
-"""`make machines`: the series under each arithmetic that one machine can show, judged against what is committed.
+"""The series under each arithmetic that one machine can show, judged against what is committed: `make machines`.
 
-Each variant executes all notebooks, and its outputs are compared as the tests compare them. A variant that has finished
-is not executed again; remove runs/machines-* to begin anew. The table goes to lib/reference/machines.json.
+Each variant executes all notebooks, and the outputs are compared as the tests compare them. What has been executed is
+not executed again, so that an interrupted study goes on; remove runs/machines-* to begin anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-from lib.lessons.files import ROOT
-from lib.run.notebooks import RUNS
+from judging import differences
 
+from lib.checkpoint import REFERENCE, processor, write_atomically
+from lib.lessons.files import ROOT, find_notebooks, write_metrics
+from lib.lessons.tables import markdown_table
+from lib.run.notebooks import RUNS, failed_claims, in_running_order
+from lib.run.publish import README
+
+STUDY = REFERENCE / "machines.json"
+BEGIN, END = "<!-- machines: made by `make machines` -->\n", "<!-- end of machines -->"
 PLAIN = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "COMPATIBLE"}
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "AVX2"}
 VARIANTS: dict[str, dict[str, str]] = {
-    "own kernels": {},
-    "plainest kernels": PLAIN | {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR"},
-    "AVX2": AVX2 | {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"},
+    "its own kernels, one thread": {},
     "two threads": {"MACHINE_THREADS": "2"},
+    "AVX2": AVX2 | {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"},
+    "the plainest kernels": PLAIN | {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR"},
     **{f"weights moved, draw {draw}": {"MACHINE_MOVED": str(draw)} for draw in range(1, 6)},
 }
 
@@ -44,20 +54,85 @@ def execute(variant: str, notebooks: list[str]) -> None:
     call = [sys.executable, "-m", "lib", "run", *notebooks, "--name", folder.name]
     with (folder / "printed.txt").open("w", encoding="utf-8") as file:
         ended = subprocess.run(call, cwd=ROOT, env=os.environ | own, stdout=file, stderr=file)
-    if ended.returncode in (0, 1):
-        (folder / "ended").write_text(str(ended.returncode), encoding="utf-8")
     print(f"{variant}: exit status {ended.returncode}", flush=True)
+    if ended.returncode in (0, 1):
+        (folder / "ended").touch()
+
+
+def judge(variant: str) -> dict[str, dict[str, list[str]]]:
+    """By notebook: the claims that failed, and the cells whose outputs differ by more than is allowed."""
+    found = {}
+    for notebook in find_notebooks():
+        executed = folder_of(variant) / notebook.name
+        if executed.exists():
+            cells = [f"In[{cell}]: {words[:500]}" for cell, words in differences(notebook, executed)]
+            found[notebook.stem] = {"claims": failed_claims(executed), "outputs": cells}
+        else:
+            found[notebook.stem] = {"claims": ["it did not run to its end"], "outputs": []}
+    return found
+
+
+def measured(variant: str) -> Iterator[tuple[str, str, str, tuple[float, float]]]:
+    """Notebook, claim, part of the claim, and the lowest and the highest value of that part under a variant."""
+    order = iter(in_running_order(find_notebooks()))
+    name = ""
+    for text in (folder_of(variant) / "claims.jsonl").read_text(encoding="utf-8").splitlines():
+        line = json.loads(text)
+        if "begin" in line:
+            name = next(order).stem
+            continue
+        for part, value in line["measured"].items():
+            if not isinstance(value, str):
+                yield name, line["claim"], part, tuple(value)
+
+
+def spreads(variants: list[str]) -> list[dict[str, Any]]:
+    """What was measured for each claim that is not the same under all variants: each variant's lowest and highest."""
+    found: dict[tuple[str, str, str], dict[str, tuple[float, float]]] = {}
+    for variant in variants:
+        for name, claim, part, (low, high) in measured(variant):
+            before = found.setdefault((name, claim, part), {}).get(variant, (low, high))
+            found[name, claim, part][variant] = min(before[0], low), max(before[1], high)
+    return [
+        {"notebook": name, "claim": claim, "part": part, "measured": ends}
+        for (name, claim, part), ends in found.items()
+        if len(set(ends.values())) > 1
+    ]
+
+
+def table(results: dict[str, Any]) -> str:
+    """Variant x notebook: how many claims failed, and how many outputs differ, in Markdown."""
+    names = [notebook.stem[:2] for notebook in find_notebooks()]
+
+    def told(cell: dict[str, list[str]]) -> str:
+        parts = [f"{len(cell[kind])} {kind}" for kind in ("claims", "outputs") if cell[kind]]
+        return ", ".join(parts) or "–"
+
+    rows = [[variant, *map(told, found.values())] for variant, found in results["variants"].items()]
+    return markdown_table([f"variant, on {results['processor']}", *names], rows) + "\n"
+
+
+def with_table(text: str, results: dict[str, Any]) -> str:
+    """The README's text with the table made anew."""
+    head, rest = text.split(BEGIN)
+    return f"{head}{BEGIN}{table(results)}{END}{rest.split(END)[1]}"
 
 
 def main() -> None:
-    """Execute what has not been, then judge everything."""
+    """Execute what has not been, judge everything, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("variants", nargs="*", help=f"which; default: all of {', '.join(VARIANTS)}")
-    parser.add_argument("--notebooks", nargs="*", default=[], help="which; default: all")
-    parser.add_argument("--workers", type=int, default=2, help="variants at a time (default: %(default)s)")
+    parser.add_argument("--only", nargs="*", help=f"variants to execute, without a table: {', '.join(VARIANTS)}")
+    parser.add_argument("--notebooks", nargs="*", default=[], help="with --only: which notebooks; default: all")
+    parser.add_argument("--at-once", type=int, default=2, help="variants side by side (default: %(default)s)")
     options = parser.parse_args()
-    with ThreadPoolExecutor(options.workers) as pool:
-        list(pool.map(lambda variant: execute(variant, options.notebooks), options.variants or VARIANTS))
+    with ThreadPoolExecutor(options.at_once) as pool:
+        list(pool.map(lambda variant: execute(variant, options.notebooks), options.only or VARIANTS))
+    if options.only:
+        return
+    results: dict[str, Any] = {"processor": processor(), "variants": {name: judge(name) for name in VARIANTS}}
+    write_metrics(STUDY, results | {"spreads": spreads(list(VARIANTS))}, VARIANTS)
+    write_atomically(README, with_table(README.read_text(encoding="utf-8"), results).encode())
+    print(table(results))
 
 
 if __name__ == "__main__":

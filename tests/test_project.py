@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
+import machines
 import nbformat
 import pytest
 from packaging.requirements import Requirement
@@ -391,6 +392,16 @@ def test_published_numbers_stand_in_the_notebooks():
     text = (NOTEBOOKS / "04_evaluation.ipynb").read_text(encoding="utf-8")
     assert f"{evaluation['test']['overall']['mse']:.2e}" in text
     assert f"{evaluation['gap']:.2%}" in text
+
+
+def test_the_table_of_machines_is_the_studys():
+    results = read_metrics(machines.STUDY)["results"]
+    text = README.read_text(encoding="utf-8")
+    assert machines.with_table(text, results) == text
+    assert list(results["variants"]) == list(machines.VARIANTS)
+    for variant, found in results["variants"].items():
+        assert list(found) == [path.stem for path in ALL]
+        assert not [claims for notebook in found.values() for claims in notebook["claims"]], variant
 
 
 def test_every_published_figure_is_complete():
