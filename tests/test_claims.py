@@ -1,9 +1,13 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
 from lib.lessons.claims import MARK, mark_failed_claims
+from lib.lessons.files import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +60,11 @@ def test_assertions_of_functions_and_errors_of_conditions_are_raised(shell):
         told_by(shell, "def f():\n    assert False\nf()")
     with pytest.raises(NameError, match="nowhere"):
         told_by(shell, "assert nowhere > 1")
+
+
+def test_an_optimizing_python_keeps_the_claims():
+    source = "from IPython.core.interactiveshell import InteractiveShell as S\nfrom lib.lessons.claims import *\n"
+    source += "mark_failed_claims(S.instance())\nassert False\nS.instance().run_cell('assert 1 < 0')"
+    ended = subprocess.run([sys.executable, "-O", "-c", source], capture_output=True, encoding="utf-8", cwd=ROOT)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("This claim does not hold here: 1 < 0")
