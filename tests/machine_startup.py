@@ -15,12 +15,12 @@ def _begin() -> None:  # in a function, because its names would be the notebook'
         torch.set_num_threads = lambda _number: None
 
     if draw := os.environ.get("MACHINE_MOVED"):
-        generator = torch.Generator().manual_seed(int(draw))
         add = Optimizer.add_param_group
 
         def add_moved(self: Optimizer, group: dict) -> None:
             """Every training begins with an optimizer: move each weight to its next number, up or down."""
             add(self, group)
+            generator = torch.Generator().manual_seed(int(draw))  # two trainings of the same weights stay the same
             for weight in self.param_groups[-1]["params"]:
                 ends = torch.where(torch.rand(weight.shape, generator=generator) < 0.5, -torch.inf, torch.inf)
                 moved = torch.nextafter(weight.data, ends.to(weight.dtype))
