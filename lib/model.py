@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, NoReturn, Self
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -41,8 +41,8 @@ class StateResetWarning(UserWarning):
 class StatefulLSTMExtractor(nn.Module):
     """An LSTM that keeps its state between calls, so that one sample at a time makes a sequence.
 
-    A copy (`copy`, `pickle`, `torch.save`) holds the state's numbers without their gradient graph; `state_dict` holds
-    the weights only; `.to` moves both. Notebook 02 shows what else people do in mid-sequence.
+    The state is no part of `state_dict`, and `.to` moves the weights only. Reset or detach it before the model is
+    copied: PyTorch copies no gradient graph.
     """
 
     def __init__(self, config: ModelConfig | None = None, **options: Any) -> None:
@@ -63,14 +63,12 @@ class StatefulLSTMExtractor(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.parameters(), torch.zeros(())).device
+        return next(self.parameters()).device
 
-    def init_hidden(self, lanes: int, device: torch.device | str | None = None) -> None:
+    def init_hidden(self, lanes: int) -> None:
         """Start both states at zero, each (num_layers, lanes, hidden_size)."""
-        weight = next(self.parameters(), torch.zeros(()))  # none if quantized
-        lanes = whole_number("lanes", lanes, 1)
-        shape = (self.config.num_layers, lanes, self.config.hidden_size)
-        self.hidden_state = weight.new_zeros(shape, device=device)
+        shape = (self.config.num_layers, whole_number("lanes", lanes, 1), self.config.hidden_size)
+        self.hidden_state = next(self.parameters()).new_zeros(shape)
         self.cell_state = torch.zeros_like(self.hidden_state)
 
     def reset_state(self) -> None:
@@ -102,14 +100,14 @@ class StatefulLSTMExtractor(nn.Module):
         Raises:
             ValueError: the shape of x is wrong.
             TypeError: x, or the carried state, has another dtype than the weights.
-            RuntimeError: they are on another device, or the state would be frozen or lost.
+            RuntimeError: it is on another device, or was made in inference mode and now needs a gradient.
 
         Warns:
             StateResetWarning: the carried state has another number of lanes; it starts anew.
         """
         if reset_state:
             self.reset_state()
-        self._check_input(x)
+        self._check(x)
         single_step, lanes = x.ndim == 2, x.shape[0]
         sequence = x[:, None] if single_step else x
         if self.hidden_state is not None and self.hidden_state.shape[1] != lanes:
@@ -118,10 +116,8 @@ class StatefulLSTMExtractor(nn.Module):
             warnings.warn(told, StateResetWarning, stacklevel=2)
             self.reset_state()
         if self.hidden_state is None:
-            self.init_hidden(lanes, x.device)
-        before = tuple(h.clone() if h.is_inference() else h for h in self.state())
-        outputs, after = self.lstm(self.input_norm(sequence), before)
-        self.hidden_state, self.cell_state = (h.to(x.dtype) for h in after)  # autocast
+            self.init_hidden(lanes)
+        outputs, (self.hidden_state, self.cell_state) = self.lstm(self.input_norm(sequence), self.state())
         y = self.head(self.output_norm(outputs))
         return y[:, 0] if single_step else y
 
@@ -138,42 +134,24 @@ class StatefulLSTMExtractor(nn.Module):
             self.hidden_state, self.cell_state = kept[:2]
             self.train(kept[2])
 
-    def _check_input(self, x: Tensor) -> None:
-        features = 1 + self.config.n_frequencies
+    def _check(self, x: Tensor) -> None:
+        """Refuse an input of the wrong shape, and an input or a state that does not fit the weights."""
+        features, weight = 1 + self.config.n_frequencies, next(self.parameters())
         if not isinstance(x, Tensor):
             raise TypeError(f"x is a {type(x).__name__}: must be a torch.Tensor")
         if x.ndim not in (2, 3) or x.shape[-1] != features or 0 in x.shape:
             permitted = f"(lanes, steps, {features}) or (lanes, {features}), none 0"
             raise ValueError(f"x has shape {tuple(x.shape)}: must be {permitted}")
-        traced = torch.compiler.is_exporting() or torch.jit.is_tracing()
-        if traced or torch._C._current_graph_task_id() >= 0:  # the latter inside a backward pass
-            self._refuse()
-        weight = next(self.parameters(), x)
-        for name, tensor in (("x", x), *self._parts()):
+        for name, part in (("x", x), ("hidden_state", self.hidden_state), ("cell_state", self.cell_state)):
+            if part is None:
+                continue
             for kind, error in (("dtype", TypeError), ("device", RuntimeError)):
-                given, needed = getattr(tensor, kind), getattr(weight, kind)
+                given, needed = getattr(part, kind), getattr(weight, kind)
                 if given != needed:
                     raise error(f"{name} has {kind} {given}: must be {needed}, as the weights; convert it with .to()")
-
-    def _refuse(self) -> NoReturn:
-        """Refuse what would freeze the state (export, tracing), lose it (DataParallel) or advance it twice."""
-        told = "use a module that takes and returns it (notebook 02 shows one)"
-        raise RuntimeError(f"the state would be frozen, lost or advanced twice: {told}")
-
-    _replicate_for_data_parallel = __prepare_scriptable__ = _refuse
-
-    def _parts(self) -> list[tuple[str, Tensor]]:
-        return [(name, part) for name in ("hidden_state", "cell_state") if (part := getattr(self, name)) is not None]
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)  # .to(), .double() and the like come here
-        for name, part in self._parts():
-            moved = fn(part)
-            setattr(self, name, part if moved is part else moved.detach())  # the graph belongs to the old weights
-        return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {name: part.detach().clone() for name, part in self._parts()}
+            if part.is_inference() and torch.is_grad_enabled():
+                told = "can have no gradient; use torch.no_grad() there, or reset_state() here"
+                raise RuntimeError(f"{name} was made under torch.inference_mode() and {told}")
 
 
 def roll_out(model: StatefulLSTMExtractor, x: Tensor, steps: int = 1, reset_every_sample: bool = False) -> Tensor:

@@ -51,11 +51,11 @@ def test_tails():
 def test_swaps_and_the_price_of_listening():
     model, true = load_model(), generate(SPEC, 2).mixed
     swaps = experiments.swap_inputs(model, SPEC, true, {"same": true, "silence": 0 * true})
-    assert swaps["same"].change == 0
+    assert swaps["same"].change < 1e-6
     assert swaps["silence"].mse == pytest.approx(swaps["same"].mse, rel=0.05)
     assert "| silence |" in experiments.swap_table(swaps)
     delta, difference = experiments.influence(model, SPEC, [2, 3])
-    assert delta[0] == swaps["silence"].change
+    assert delta[0] == pytest.approx(swaps["silence"].change, abs=1e-6)
     assert (difference <= delta).all()
     bias, variance = experiments.price_of_listening(model, SPEC, range(3))
     assert bias.shape == variance.shape == (4,)
@@ -78,7 +78,7 @@ def test_a_push_changes_the_phase_for_good():
     assert np.abs(phase[3]).max() > 0.1
     assert phase[3] == pytest.approx(phase[2], abs=0.01)
     again = experiments.pushes(model, dataset, lane=1, count=5)
-    np.testing.assert_array_equal(again[1], phase)
+    np.testing.assert_allclose(again[1], phase, atol=1e-3)
     assert model.hidden_state is None
 
 

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -41,13 +43,13 @@ def test_state_is_carried_between_calls(model, dataset):
 def test_first_state_equals_explicit_zeros(model, dataset):
     first = model(dataset.inputs[:, :5])
     model.init_hidden(3)
-    assert torch.equal(first, model(dataset.inputs[:, :5]))
+    assert torch.allclose(first, model(dataset.inputs[:, :5]), atol=1e-6)
 
 
 def test_reset_forgets(model, dataset):
     first = model(dataset.inputs[:, 0])
     model(dataset.inputs[:, 1])
-    assert torch.equal(first, model(dataset.inputs[:, 0], reset_state=True))
+    assert torch.allclose(first, model(dataset.inputs[:, 0], reset_state=True), atol=1e-6)
 
 
 def test_detach_keeps_numbers_and_cuts_gradients(model, dataset):
@@ -108,7 +110,7 @@ def test_change_of_lanes_warns_and_starts_anew(model, dataset):
     model(dataset.inputs[:, 0])
     with pytest.warns(StateResetWarning, match="3 lanes but the input has 2"):
         again = model(dataset.inputs[:2, 0])
-    assert torch.equal(fresh, again)
+    assert torch.allclose(fresh, again, atol=1e-6)
     assert model.hidden_state.shape[1] == 2
 
 
@@ -150,6 +152,67 @@ def test_wrong_types_and_devices(model):
         model.init_hidden(0)
     with pytest.raises(RuntimeError, match="reset"):
         model.state()
+
+
+@pytest.mark.parametrize("name", ["hidden_state", "cell_state"])
+def test_a_state_unlike_the_weights_is_refused_by_name(model, dataset, name):
+    x = dataset.inputs[:, 0]
+    model(x)
+    setattr(model, name, getattr(model, name).double())
+    with pytest.raises(TypeError, match=rf"{name} has dtype torch.float64: must be torch.float32.*convert it with"):
+        model(x)
+    setattr(model, name, torch.empty((1, 3, 6), device="meta"))
+    with pytest.raises(RuntimeError, match=f"{name} has device meta: must be cpu"):
+        model(x)
+    setattr(model, name, None)
+    if name == "cell_state":
+        with pytest.raises(RuntimeError, match="the state is None"):
+            model(x)
+
+
+def test_the_weights_move_without_the_state(model, dataset):
+    x = dataset.inputs[:, 0]
+    expected = model(x)
+    model.double()
+    with pytest.raises(TypeError, match=r"hidden_state has dtype torch.float32: must be torch.float64"):
+        model(x.double())
+    assert torch.allclose(model(x.double(), reset_state=True), expected.double(), atol=1e-6)
+
+
+def test_a_state_without_gradients_is_a_start_for_training_but_not_from_inference_mode(model, dataset):
+    x = dataset.inputs[:, 0]
+    with torch.no_grad():
+        model(x)
+    model(x).sum().backward()
+    assert model.lstm.weight_hh_l0.grad.any()
+    with torch.inference_mode():
+        model(x, reset_state=True)
+        model(x)
+    with pytest.raises(RuntimeError, match=r"hidden_state was made under torch.inference_mode\(\).*use torch.no_grad"):
+        model(x)
+    with torch.no_grad():
+        model(x)
+    model(x).sum().backward()
+
+
+def test_a_copy_has_a_state_of_its_own(model, dataset):
+    x = dataset.inputs[:, 0]
+    model(x)
+    with pytest.raises(RuntimeError, match="deepcopy"):  # PyTorch's own: a graph is not copied
+        copy.deepcopy(model)
+    model.detach_state()
+    twin = copy.deepcopy(model)
+    first = twin(x)
+    assert not torch.allclose(twin(x), first, atol=1e-6)
+    assert torch.allclose(model(x), first, atol=1e-6), "the copy's steps leave the model's state alone"
+
+
+def test_a_state_is_no_part_of_the_weights(model, dataset):
+    model(dataset.inputs[:, 0])
+    kept = model.hidden_state
+    assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}
+    model.load_state_dict(StatefulLSTMExtractor(model.config).state_dict())
+    assert model.hidden_state is kept
 
 
 @pytest.mark.parametrize(

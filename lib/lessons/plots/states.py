@@ -133,13 +133,14 @@ def gradient_reaches(reaches: Mapping[str, Array]) -> Picture:
     axes.set_xlim(-len(first) - 5, 5)
     label(axes, "state so many samples before the last output", "norm of gradient")
     axes.legend(loc="lower left", fontsize="small", frameon=False)
-    far = {name: int((norms > 0).sum()) for name, norms in reaches.items()}
+    far = {name: int((norms > highest * 1e-7).sum()) for name, norms in reaches.items()}  # as far as is drawn
     return Picture(
         figure,
         "Norm of the gradient of the last output with respect to earlier states. It reaches back "
         + ", ".join(f"{samples} samples for {name}" for name, samples in far.items())
-        + "; behind a cut it is exactly zero. Where the trained network is not cut, the norm rises and falls with "
-        "the sine and does not fade; in the untrained network it fades within some tens of samples.",
+        + ", before it is below 1e-7 of the largest; behind a cut it is exactly zero. Where the trained network is not "
+        "cut, the norm rises and falls with the sine and does not fade; in the untrained network it fades within some "
+        "tens of samples.",
     )
 
 
