@@ -83,12 +83,12 @@ def signed(value: float, digits: int) -> str:
 
 def clock_table(clocks: Sequence[Clock], spec: SignalSpec) -> str:
     """The rate error of each frequency over several noise seeds, as a Markdown table."""
-    lines = ["| | rate error (ppm) | from, to | late after 10 min (µs) |", "| --- | ---: | ---: | ---: |"]
+    lines = ["| | rate error (ppm) | from, to | late after 10 min (ms) |", "| --- | ---: | ---: | ---: |"]
     rates = np.array([clock.ppm for clock in clocks])
-    late = 1e6 * clocks[0].late[:, -1]
+    late = 1e3 * clocks[0].late[:, -1]
     for lane, name in enumerate(f"{f:g} Hz" for f in spec.frequencies):
         spread = f"{signed(rates[:, lane].min(), 2)}, {signed(rates[:, lane].max(), 2)}"
-        lines.append(f"| {name} | {signed(rates[:, lane].mean(), 2)} | {spread} | {signed(late[lane], 1)} |")
+        lines.append(f"| {name} | {signed(rates[:, lane].mean(), 2)} | {spread} | {signed(late[lane], 2)} |")
     return "\n".join(lines)
 
 
