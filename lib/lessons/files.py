@@ -17,18 +17,35 @@ from lib.settings import SettingsError
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
+COPY = re.compile(r".*(-Copy\d*|-checkpoint|\.failed| - Copy.*| copy.*| \(.*\))(\.\w+)?")
+
+
+def files_in(folder: Path, pattern: str) -> list[Path]:
+    """The files in a folder that fit a pattern, in their order, but no hidden ones, caches and copies.
+
+    Hidden are ``.ipynb_checkpoints`` and the like. JupyterLab, file managers and failed runs make the copies:
+    ``01_signals-Copy1.ipynb``, ``01_signals (1).ipynb``, ``01_signals.failed.ipynb``.
+    """
+    return sorted(
+        path
+        for path in folder.glob(pattern)
+        if path.is_file()
+        and not COPY.fullmatch(path.name)
+        and not any(part.startswith(".") or part == "__pycache__" for part in path.relative_to(folder).parts)
+    )
 
 
 def find_notebooks(names: Sequence[str] = ()) -> list[Path]:
     """The numbered notebooks in their order.
 
     Args:
-        names: which: a number (``03``), a name, or the path of any other notebook; empty means all numbered ones.
+        names: which: a number (``03``), a name, or the path of any other notebook; empty means all numbered ones, which
+            `files_in` their folder are.
 
     Raises:
         SettingsError: a name fits no notebook; the message lists all.
     """
-    everything = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    everything = files_in(NOTEBOOKS, "[0-9][0-9]_*.ipynb")
     if not names:
         return everything
     chosen = []
