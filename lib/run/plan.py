@@ -14,7 +14,7 @@ import nbformat
 
 from lib.checkpoint import REFERENCE
 from lib.lessons.files import ROOT, Range, files_in, find_notebooks, parse_yaml, read_yaml
-from lib.run.notebooks import check_parameters, in_running_order, parameters_of
+from lib.run.notebooks import check_parameters, check_places, in_running_order, parameters_of
 from lib.run.values import plain
 from lib.settings import SettingsError
 
@@ -175,9 +175,10 @@ def plan(names: Sequence[str], combinations: Sequence[Parameters], folder: Path)
         folder: folder of the batch; each run gets one of its own in it.
 
     Raises:
-        SettingsError: a notebook or a parameter is not permitted; the message names it.
+        SettingsError: a notebook, its place or a parameter is not permitted; the message names it.
     """
     notebooks = tuple(in_running_order(find_notebooks(names)))
+    check_places(notebooks, folder)
     declared = {notebook.stem: parameters_of(notebook) for notebook in notebooks}
     if len(declared) < len(notebooks):
         raise SettingsError(f"notebooks = {', '.join(map(str, notebooks))}: must differ in their file names")

@@ -22,7 +22,7 @@ from nbconvert.filters.markdown_mistune import InvalidNotebook, IPythonRenderer,
 
 from lib.checkpoint import write_atomically
 from lib.lessons.contents import Section, headings, sections
-from lib.lessons.files import ROOT, find_notebooks
+from lib.lessons.files import NOTEBOOKS, ROOT, find_notebooks
 from lib.run.publish import FIGURES, place_of, results_table
 from lib.settings import SettingsError
 
@@ -208,8 +208,10 @@ def replaced(folder: Path) -> Iterator[Path]:
     """An empty folder to write into, which takes the place of ``folder`` once all is written, and not before.
 
     Raises:
-        OSError: ``folder`` cannot be replaced, and is as it was. On Windows it cannot while a program has it open.
+        SettingsError: ``folder`` holds what is read.
+        OSError: it cannot be replaced, and is as it was. On Windows it cannot while a program has it open.
     """
+    check_target(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{folder.name}."
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix, ignore_cleanup_errors=True) as place:
@@ -225,6 +227,14 @@ def replaced(folder: Path) -> Iterator[Path]:
         finally:
             if old.exists() and not folder.exists():
                 os.replace(old, folder)
+
+
+def check_target(folder: Path) -> None:
+    """Refuse to replace a folder that holds, or belongs to, what the pages and the students' copy are made from."""
+    place = folder.resolve()
+    for source in (NOTEBOOKS, FIGURES, ROOT / "lib", ROOT / "tests"):
+        if place.is_relative_to(source.resolve()) or source.resolve().is_relative_to(place):
+            raise SettingsError(f"folder = {folder}: must be apart from {source}, which is read")
 
 
 def copy_assets(folder: Path) -> None:

@@ -142,7 +142,7 @@ def _execute(run: Run, limit: float, identity: Status) -> Status:
             executed = execute(
                 notebook, run.folder, run.parameters,
                 progress_bar=False, autosave_cell_every=0, coalesce_streams=True,
-                start_timeout=max(1, min(60, int(limit))),
+                start_timeout=max(1, int(limit)),
                 timeout_func=lambda _cell: max(0.01, deadline - time.monotonic()),
                 on_cell_start=lambda cell, cell_index, name=notebook.stem: at_cell(name, cell_index),
             )  # fmt: skip
