@@ -4,6 +4,14 @@ Read in this order: `settings`, `signals`, `loader`, `model`, `recipe`, `trainin
 `lib.lessons` holds what the notebooks show with, `lib.run` what executes and renders them.
 """
 
+import os
+import signal
+import sys
+
+if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # `python -m lib`: the imports take seconds, in which there is nothing to clean up; `lib.run.cli` sets it back.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130 if os.write(2, b"stopped\n") else 1))
+
 from lib.checkpoint import CheckpointError, load_model
 from lib.evaluation import evaluate, generalization_gap, metrics, metrics_by_frequency, mse_by_noise_seed
 from lib.loader import Batch, FrequencyDataset, StatefulDataLoader, assemble_inputs

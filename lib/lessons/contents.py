@@ -8,12 +8,15 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import nbformat
+from bs4 import BeautifulSoup, NavigableString, Tag
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
-from lib.lessons.files import NOTEBOOKS, find_notebooks, read_metrics, read_yaml
+from lib.lessons.files import NOTEBOOKS, files_in, find_notebooks, read_metrics, read_yaml
 
 QUESTIONS = NOTEBOOKS / "questions.yml"
 REQUIREMENTS = NOTEBOOKS / "requirements.yml"
 GLOSSARY = NOTEBOOKS / "glossary.yml"
+HEADINGS = ":is(h1, h2, h3, h4, h5, h6):not(blockquote *, li *)"  # a heading that is quoted or listed begins no section
 KINDS = {  # how a question is answered, and how notebook 0 says it
     "shown": "a cell",
     "judgement": "judgement",
@@ -26,9 +29,9 @@ class Section(NamedTuple):
     Attributes:
         notebook: file name without ending.
         level: 1 for the title, 2 for a section, 3 for a question.
-        title: the heading's words.
+        title: the heading's words, as they are read on the page.
         questions: ids of the questions that it answers.
-        text: its prose, up to the next heading.
+        text: its prose, up to the next heading; emphasized words stand between asterisks.
         cells: ids of its cells of code, up to the next heading.
     """
 
@@ -42,12 +45,12 @@ class Section(NamedTuple):
     @property
     def anchor(self) -> str:
         """The heading's id on a page, as JupyterLab and nbconvert make it."""
-        return self.title.replace("`", "").replace(" ", "-")
+        return self.title.replace(" ", "-")
 
     @property
     def words(self) -> str:
-        """The title without question ids and marks."""
-        return re.sub(r"`| \([0-9a-f., ]+\)$", "", self.title)
+        """The title without question ids."""
+        return re.sub(r" \([0-9a-f., ]+\)$", "", self.title)
 
     @property
     def link(self) -> str:
@@ -55,27 +58,43 @@ class Section(NamedTuple):
         return f"{self.notebook}.ipynb" + (f"#{quote(self.anchor)}" if self.level > 1 else "")
 
 
+class _Renderer(IPythonRenderer):
+    """Markdown as a page shows it, for its words alone: pictures stay where they are."""
+
+    def _embed_image_or_attachment(self, src: str) -> str:
+        return src
+
+
+def headings(page: Tag) -> list[Tag]:
+    """The headings of a rendered cell that have words, in order."""
+    return [tag for tag in page.select(HEADINGS) if tag.get_text().strip()]
+
+
 def sections(notebook: Path) -> list[Section]:
-    """The headings of a notebook, in order, each with what stands below it."""
+    """The headings of a notebook as its page shows them, in order, each with what stands below it."""
     found: list[Section] = []
     for cell in nbformat.read(notebook, as_version=4).cells:
         if cell.cell_type == "code" and found:
             found[-1] = found[-1]._replace(cells=(*found[-1].cells, cell.id))
         if cell.cell_type != "markdown":
             continue
-        before, *parts = re.split(r"^(?=#+ )", cell.source, flags=re.MULTILINE)
-        if found:
-            found[-1] = found[-1]._replace(text=f"{found[-1].text}\n{before}")
-        for part in parts:
-            heading, _, text = part.partition("\n")
-            marks, title = heading.split(" ", 1)
-            names = tuple(
-                name
-                for group in re.findall(r"\(([0-9a-f., ]+)\)", title)
-                for name in re.findall(r"\d(?:\.\d[a-f]?)?", group)
-            )
-            found.append(Section(notebook.stem, len(marks), title.strip(), names, text))
+        text = MarkdownWithMath(_Renderer(escape=False, exclude_anchor_links=True)).render(cell.source)
+        page = BeautifulSoup(text, "html.parser")
+        titles = {id(tag): " ".join(tag.get_text().split()) for tag in headings(page)}
+        for word in page.select("em"):
+            word.replace_with(f"*{word.get_text()}*")
+        for node in page.descendants:
+            if isinstance(node, Tag) and (title := titles.get(id(node))):
+                found.append(Section(notebook.stem, int(node.name[1]), title, _questions_in(title)))
+            elif found and type(node) is NavigableString and not any(id(parent) in titles for parent in node.parents):
+                found[-1] = found[-1]._replace(text=f"{found[-1].text}{node}")
     return found
+
+
+def _questions_in(title: str) -> tuple[str, ...]:
+    """The ids of questions that stand in brackets in a heading, such as ``(1.2a, 3.1c)``."""
+    groups = re.findall(r"\(([0-9a-f., ]+)\)", title)
+    return tuple(name for group in groups for name in re.findall(r"\d(?:\.\d[a-f]?)?", group))
 
 
 def read_questions() -> dict[str, dict[str, dict[str, str]]]:
@@ -160,7 +179,7 @@ def requirements_table(metrics: Path) -> str:
     Raises:
         ValueError: a requirement names a section or a metric that does not exist.
     """
-    measured = {path.stem[3:]: read_metrics(path)["results"] for path in sorted(metrics.glob("*.json"))}
+    measured = {path.stem[3:]: read_metrics(path)["results"] for path in files_in(metrics, "*.json")}
     places = [section for notebook in find_notebooks() for section in sections(notebook)]
     lines = ["| | the assignment asks for | met in | measured |", "| --- | --- | --- | --- |"]
     number = 0

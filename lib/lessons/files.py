@@ -10,25 +10,43 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
-from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.nodes import Node, ScalarNode
 
 from lib.checkpoint import versions, write_atomically
 from lib.settings import SettingsError
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
+MAX_ALIASED = 1_000_000  # characters of a YAML text when its aliases are written out; more only without aliases
+COPY = re.compile(r".*(-Copy\d*|-checkpoint|\.failed| - Copy.*| copy.*| \(.*\))(\.\w+)?")
+
+
+def files_in(folder: Path, pattern: str) -> list[Path]:
+    """The files in a folder that fit a pattern, in their order, but no hidden ones, caches and copies.
+
+    Hidden are ``.ipynb_checkpoints`` and the like. JupyterLab, file managers and failed runs make the copies:
+    ``01_signals-Copy1.ipynb``, ``01_signals (1).ipynb``, ``01_signals.failed.ipynb``.
+    """
+    return sorted(
+        path
+        for path in folder.glob(pattern)
+        if path.is_file()
+        and not COPY.fullmatch(path.name)
+        and not any(part.startswith(".") or part == "__pycache__" for part in path.relative_to(folder).parts)
+    )
 
 
 def find_notebooks(names: Sequence[str] = ()) -> list[Path]:
     """The numbered notebooks in their order.
 
     Args:
-        names: which: a number (``03``), a name, or the path of any other notebook; empty means all numbered ones.
+        names: which: a number (``03``), a name, or the path of any other notebook; empty means all numbered ones, which
+            `files_in` their folder are.
 
     Raises:
         SettingsError: a name fits no notebook; the message lists all.
     """
-    everything = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    everything = files_in(NOTEBOOKS, "[0-9][0-9]_*.ipynb")
     if not names:
         return everything
     chosen = []
@@ -55,7 +73,15 @@ class Range(NamedTuple):
 
 
 class _Constructor(SafeConstructor):
-    """Plain values and ranges."""
+    """Plain values and ranges; aliases must not multiply into more than can be walked through."""
+
+    def construct_document(self, node: Node) -> Any:
+        """The values of a whole text."""
+        size, limit = _size(node, {}), max(MAX_ALIASED, node.end_mark.index)
+        if size > limit:
+            told = f"with its aliases (*) written out it has {size:.0e} characters, and must have at most {limit:,}"
+            raise ValueError(told)
+        return super().construct_document(node)
 
     def construct_text(self, node: ScalarNode) -> str | Range:
         """A text, or a range if it looks like one and is not quoted."""
@@ -67,6 +93,17 @@ class _Constructor(SafeConstructor):
         value: int = self.construct_yaml_int(node)
         str(value)  # ValueError beyond some thousand digits
         return value
+
+
+def _size(node: Node, known: dict[int, int]) -> int:
+    """About how many characters a value has when all aliases are written out; one that holds itself counts once."""
+    if isinstance(node, ScalarNode):
+        return len(node.value)
+    if id(node) not in known:
+        known[id(node)] = 0
+        parts = [part for entry in node.value for part in (entry if isinstance(entry, tuple) else (entry,))]
+        known[id(node)] = sum(1 + _size(part, known) for part in parts)
+    return known[id(node)]
 
 
 _Constructor.add_constructor("tag:yaml.org,2002:str", _Constructor.construct_text)

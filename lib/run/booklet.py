@@ -7,14 +7,14 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from bs4 import BeautifulSoup
 from pypdf import PdfReader
 
 from lib.lessons.contents import Section
 from lib.lessons.files import find_notebooks
-from lib.run.render import BUILD, TEMPLATES, Chapter, chapter, copy_assets, front
+from lib.run.render import BUILD, TEMPLATES, Chapter, chapter, copy_assets, front, headings_of
 from lib.settings import SettingsError
 
 BROWSERS = (
@@ -70,10 +70,15 @@ def booklet(path: Path = BUILD / "booklet.pdf") -> Path:
 def _joined(part: Chapter, ids: dict[Section, str], places: dict[str, str], pages: dict[str, int]) -> str:
     """A chapter's body with unique identities, links that stay inside and say their page, and solutions unfolded."""
     soup = BeautifulSoup(part.body, "html.parser")
-    for tag, section in zip(soup.select(".text_cell_render :is(h1, h2, h3)"), part.sections, strict=True):
+    for tag, section in zip(headings_of(soup), part.sections, strict=True):
         tag["id"] = ids[section]
     for link in soup.select("a[href*='.ipynb']"):
-        target = places[str(link["href"])]
+        href = str(link["href"])
+        if urlsplit(href).scheme:
+            continue
+        if href not in places:
+            raise SettingsError(f"notebook = {part.name}, link = {href!r}: must lead to a heading of a notebook")
+        target = places[href]
         link["href"] = f"#{target}"
         link.append(f" (p. {pages.get(target, 0)})")
     for fold in soup.select("details.solution"):

@@ -6,6 +6,7 @@ import argparse
 import io
 import logging
 import re
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -165,6 +166,8 @@ def main() -> int:
     options = parse()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in the background
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         if options.command == "batch":
             return batch_command(options)
         if options.command == "seeds":

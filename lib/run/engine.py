@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import nbformat
+import papermill
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 from nbformat import NotebookNode
+from papermill import PapermillExecutionError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
+from papermill.execute import remove_error_markers
 from papermill.log import logger
 
 NAME = "with-limited-output"
@@ -58,6 +62,21 @@ class LimitedEngine(NBClientEngine):  # type: ignore[misc]
         times = {"timeout": execution_timeout, "startup_timeout": start_timeout}
         with Path(log_file).open("a", encoding="utf-8") as file:
             return LimitedClient(nb_man, kernel_name=kernel_name, log=logger, **times, **kept).execute(stderr=file)
+
+
+def execute_notebook(source: Path, target: Path, **options: Any) -> None:
+    """Let papermill execute a notebook; an exception in a cell that is tagged ``raises-exception`` is no failure.
+
+    Such a cell may raise and need not. The cells behind it are executed in either case.
+    """
+    paths = [str(path).replace("{", "{{").replace("}", "}}") for path in (source, target)]  # papermill fills in {}
+    try:
+        papermill.execute_notebook(*paths, engine_name=NAME, log_output=False, **options)
+    except PapermillExecutionError as error:  # it names the last cell that holds an exception
+        executed = remove_error_markers(nbformat.read(target, as_version=4))
+        if "raises-exception" not in executed.cells[error.cell_index].metadata.get("tags", []):
+            raise
+        nbformat.write(executed, target)
 
 
 papermill_engines.register(NAME, LimitedEngine)

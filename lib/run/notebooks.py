@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import papermill
 from filelock import FileLock, Timeout
 
 from lib.lessons.claims import MARK
@@ -24,6 +23,7 @@ from lib.settings import SettingsError
 log = logging.getLogger(__name__)
 
 RUNS = ROOT / "runs"
+START_TIMEOUT = 600  # seconds; a busy machine or a slow disk can take minutes to start a kernel
 CELL_TIMEOUT = 1800  # seconds; nothing in the series comes near, but a hanging cell must end
 
 
@@ -80,6 +80,20 @@ def parameters_of(notebook: Path) -> dict[str, Any]:
     return found
 
 
+def check_places(notebooks: Sequence[Path], folder: Path) -> None:
+    """Refuse to execute a notebook into the folder in which it lies: its result would take its place.
+
+    Raises:
+        SettingsError: names the notebook.
+    """
+    for notebook in notebooks:
+        if any(parent.exists() and folder.exists() and parent.samefile(folder) for parent in notebook.parents):
+            raise SettingsError(
+                f"notebook = {notebook}: must not lie in the folder that it is executed into, where its result would "
+                f"take its place; choose another --name than {folder.name!r}, or move it out of there"
+            )
+
+
 def check_parameters(declared: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any]) -> dict[str, Any]:
     """Refuse parameters that no notebook declares, and values that are not permitted, before a kernel starts.
 
@@ -128,16 +142,17 @@ def execute(notebook: Path, folder: Path, given: dict[str, Any], **options: Any)
     values = {name: value for name, value in given.items() if name in declared} | {"run_dir": str(folder.resolve())}
     folder.mkdir(parents=True, exist_ok=True)
     output, partial = folder / notebook.name, folder / f"{notebook.stem}.failed.ipynb"
-    os.environ["MPLBACKEND"] = "agg"  # figures reach the page through lib.lessons.figures.show alone
+    os.environ["MPLBACKEND"] = (
+        "module://matplotlib_inline.backend_inline"  # as in JupyterLab, whatever the reader has set
+    )
     os.environ["PYTHONIOENCODING"] = "utf-8"  # what a kernel complains of goes into the log
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of parameters that it cannot read itself
-    settings = {"cwd": str(notebook.parent), "execution_timeout": CELL_TIMEOUT}
+    settings = {"cwd": str(notebook.parent), "start_timeout": START_TIMEOUT, "execution_timeout": CELL_TIMEOUT}
     settings |= {"kernel_name": "python3", "language": "python"}
-    settings |= {"engine_name": engine.NAME, "log_file": str(folder / "run.log")}
+    settings |= {"log_file": str(folder / "run.log")}
     settings |= {"extra_arguments": ["--IPKernelApp.log_level=40"]} | options  # errors only
-    paths = [str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, partial)]  # papermill fills in {}
     try:
-        papermill.execute_notebook(*paths, parameters=values, log_output=False, **settings)
+        engine.execute_notebook(notebook, partial, parameters=values, **settings)
     except Exception as error:
         log.exception("%s failed", notebook.stem)
         raise NotebookFailedError(f"{notebook.stem} failed, see {partial}: {error}") from error
@@ -190,6 +205,7 @@ def run(name: str, given: dict[str, Any], names: Sequence[str] = ()) -> Path:
     notebooks = find_notebooks(names)
     given = check_parameters({notebook.stem: parameters_of(notebook) for notebook in notebooks}, given)
     folder = RUNS / name
+    check_places(notebooks, folder)
     problems: dict[str, list[str]] = {}
     with locked(folder):
         for notebook in notebooks:  # what a run before has left must not pass for this one's

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import nbformat
 
 from lib.checkpoint import REFERENCE
-from lib.lessons.files import ROOT, Range, find_notebooks, parse_yaml, read_yaml
-from lib.run.notebooks import check_parameters, in_running_order, parameters_of
+from lib.lessons.files import ROOT, Range, files_in, find_notebooks, parse_yaml, read_yaml
+from lib.run.notebooks import check_parameters, check_places, in_running_order, parameters_of
 from lib.run.values import plain
 from lib.settings import SettingsError
 
@@ -137,17 +137,16 @@ def fingerprint_of_library() -> str:
 
     What runs and renders is left out, and what studies have found: `fingerprint_of_sources` adds that where it is read.
     """
-    digest = hashlib.sha256()
-    for path in sorted((ROOT / "lib").rglob("*")):
+    digest, found_by_studies = hashlib.sha256(), _found_by_studies()
+    for path in files_in(ROOT / "lib", "**/*"):
         inside = path.relative_to(ROOT / "lib")
-        left_out = inside.parts[0] == "run" or path in _found_by_studies()
-        if path.is_file() and "__pycache__" not in inside.parts and not left_out:
+        if inside.parts[0] != "run" and path not in found_by_studies:
             digest.update(inside.as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
 def _found_by_studies() -> list[Path]:
-    return sorted(path for path in REFERENCE.iterdir() if path.suffix in (".json", ".yml"))
+    return [path for path in files_in(REFERENCE, "*") if path.suffix in (".json", ".yml")]
 
 
 def fingerprint_of_sources(notebooks: Sequence[Path]) -> str:
@@ -176,9 +175,10 @@ def plan(names: Sequence[str], combinations: Sequence[Parameters], folder: Path)
         folder: folder of the batch; each run gets one of its own in it.
 
     Raises:
-        SettingsError: a notebook or a parameter is not permitted; the message names it.
+        SettingsError: a notebook, its place or a parameter is not permitted; the message names it.
     """
     notebooks = tuple(in_running_order(find_notebooks(names)))
+    check_places(notebooks, folder)
     declared = {notebook.stem: parameters_of(notebook) for notebook in notebooks}
     if len(declared) < len(notebooks):
         raise SettingsError(f"notebooks = {', '.join(map(str, notebooks))}: must differ in their file names")

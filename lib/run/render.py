@@ -11,18 +11,20 @@ from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 import jinja2
 import matplotlib as mpl
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbconvert.filters.markdown_mistune import InvalidNotebook, IPythonRenderer, MarkdownWithMath
 
 from lib.checkpoint import write_atomically
-from lib.lessons.contents import Section, sections
-from lib.lessons.files import ROOT, find_notebooks
-from lib.run.publish import FIGURES, results_table
+from lib.lessons.contents import Section, headings, sections
+from lib.lessons.files import NOTEBOOKS, ROOT, find_notebooks
+from lib.run.publish import FIGURES, place_of, results_table
+from lib.settings import SettingsError
 
 PAGES = Path(__file__).with_name("pages")
 BUILD = ROOT / "build"
@@ -30,6 +32,7 @@ FONTS = ("STIXGeneral", "STIXGeneralItalic", "STIXGeneralBol", "STIXGeneralBolIt
 WIDE = {"Table": "table", "Code": ".input_area pre, .output_markdown pre", "Output": ".output_text pre"}
 WIDE |= {"Formula": "math[display=block]", "Figure": ".picture img"}
 NOTEBOOK_LINK = re.compile(r'(href="\w+)\.ipynb')
+IMAGE = re.compile(r"""(<img\b[^>]*?\bsrc\s*=\s*)("[^"]*"|'[^']*'|[^\s>]+)""", re.IGNORECASE)
 POWER = re.compile(r"\d[\d.]*e-\d+")
 TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGES), trim_blocks=True)
 
@@ -39,7 +42,7 @@ class Chapter(NamedTuple):
 
     Attributes:
         name: file name without ending.
-        title: its heading.
+        title: its first heading of the first level; if it has none, its name.
         sections: all of its headings.
         body: its cells as HTML.
     """
@@ -52,7 +55,12 @@ class Chapter(NamedTuple):
     @property
     def words(self) -> str:
         """The title without its number."""
-        return self.title.partition(" · ")[2]
+        return self.title.partition(" · ")[2] or self.title
+
+    @property
+    def below(self) -> list[Section]:
+        """Its headings without its title."""
+        return [section for section in self.sections if (section.level, section.title) != (1, self.title)]
 
     @property
     def short(self) -> str:
@@ -61,39 +69,104 @@ class Chapter(NamedTuple):
 
 
 class Renderer(IPythonRenderer):
-    """Markdown to HTML, with formulas as MathML: every present browser sets it, without a script or a network."""
+    """Markdown to HTML, with formulas as MathML: every present browser sets it, without a script or a network.
+
+    Pictures that are pasted into the cell or lie beside the notebook become a part of the page.
+    """
+
+    def __init__(self, folder: Path, attachments: dict[str, dict[str, str]] | None = None) -> None:
+        """For a cell with these attachments, of a notebook in this folder."""
+        super().__init__(
+            escape=False, exclude_anchor_links=True, embed_images=True, path=str(folder), attachments=attachments or {}
+        )
 
     def block_math(self, body: str) -> str:
         """A formula on lines of its own."""
-        return convert(body.replace("$$", "").replace("{aligned}", "{align*}"), display="block")
+        return _formula(body.replace("$$", "").replace("{aligned}", "{align*}"), display="block")
 
     def inline_math(self, body: str) -> str:
         """A formula within a line."""
-        return convert(body.strip("$"))
+        return _formula(body.strip("$"))
+
+    def latex_environment(self, name: str, body: str) -> str:
+        """A formula that is an environment of its own, such as ``align``."""
+        return _formula(f"\\begin{{{name}}}{body}\\end{{{name}}}", display="block")
+
+    def _embed_image_or_attachment(self, src: str) -> str:
+        if src.startswith("attachment:") and src.partition(":")[2] not in self.attachments:
+            src = unquote(src)
+        found: str = super()._embed_image_or_attachment(src)
+        if not urlsplit(found).scheme and not found.startswith("//"):
+            raise SettingsError(f"picture = {src!r}: must be a file in the folder of the notebook")
+        return found
+
+    def _src_to_base64(self, src: str) -> str | None:
+        embedded: str | None = super()._src_to_base64(unquote(src))
+        return embedded
+
+    def _html_embed_images(self, html: str) -> str:
+        def embedded(match: re.Match[str]) -> str:
+            source = self._embed_image_or_attachment(match[2].strip("\"'"))
+            return f'{match[1]}"{source}"'
+
+        return IMAGE.sub(embedded, html)
 
 
-def to_html(markdown: str) -> str:
-    """Markdown with formulas as HTML."""
-    return str(MarkdownWithMath(renderer=Renderer(escape=False, exclude_anchor_links=True)).render(markdown))
+def _formula(body: str, display: str = "inline") -> str:
+    plain = re.sub(r"\\.", "", body)
+    if plain.count("{") != plain.count("}"):
+        raise SettingsError(f"formula = {body!r}: must close every brace that it opens")
+    try:
+        return str(convert(body, display=display))
+    except Exception as error:  # a wrong formula can fail anywhere inside the reader
+        raise SettingsError(f"formula = {body!r}: cannot be read ({error!r})") from error
+
+
+def to_html(markdown: str, renderer: Renderer | None = None) -> str:
+    """Markdown with formulas as HTML.
+
+    Raises:
+        SettingsError: a formula cannot be read, or a picture is missing.
+    """
+    return str(MarkdownWithMath(renderer=renderer or Renderer(ROOT)).render(markdown))
 
 
 def chapter(notebook: Path) -> Chapter:
-    """One executed notebook as HTML; its figures are vectors in a folder beside the page."""
+    """One executed notebook as HTML; its figures are vectors in a folder beside the page.
+
+    Raises:
+        SettingsError: a formula or a picture of a cell cannot be shown; the message names notebook and cell.
+    """
+
+    @jinja2.pass_context
+    def cell_to_html(context: jinja2.runtime.Context, markdown: str) -> str:
+        cell = context["cell"]
+        try:
+            return to_html(markdown, Renderer(notebook.parent, cell.get("attachments")))
+        except (SettingsError, InvalidNotebook) as error:
+            raise SettingsError(f"notebook = {notebook}, {place_of(context['nb'], cell)}: {error}") from error
+
     exporter = HTMLExporter(
         template_name="course",
         extra_template_basedirs=[str(PAGES)],
-        filters={"markdown2html": to_html},
+        filters={"markdown2html": cell_to_html},
         exclude_input_prompt=True,
         exclude_output_prompt=True,
     )
     soup = BeautifulSoup(exporter.from_filename(str(notebook))[0], "html.parser")
-    headings = sections(notebook)
-    for tag, section in zip(soup.select(".text_cell_render :is(h1, h2, h3)"), headings, strict=True):
+    found = sections(notebook)
+    for tag, section in zip(headings_of(soup), found, strict=True):
         tag["id"] = section.anchor
     for image in soup.select("img[data-name]"):
         if (FIGURES / f"{image['data-name']}.svg").exists():
             image["src"] = f"figures/{image['data-name']}.svg"
-    return Chapter(notebook.stem, headings[0].title, headings, str(make_scrollable(soup)))
+    title = next((section.title for section in found if section.level == 1), notebook.stem)
+    return Chapter(notebook.stem, title, found, str(make_scrollable(soup)))
+
+
+def headings_of(soup: BeautifulSoup) -> list[Tag]:
+    """The headings on a page that its cells of text have made, in order; each belongs to a `Section`."""
+    return [tag for cell in soup.select(".text_cell_render") for tag in headings(cell)]
 
 
 def single_page(notebook: Path, target: Path) -> Path:
@@ -135,8 +208,10 @@ def replaced(folder: Path) -> Iterator[Path]:
     """An empty folder to write into, which takes the place of ``folder`` once all is written, and not before.
 
     Raises:
-        OSError: ``folder`` cannot be replaced, and is as it was. On Windows it cannot while a program has it open.
+        SettingsError: ``folder`` holds what is read.
+        OSError: it cannot be replaced, and is as it was. On Windows it cannot while a program has it open.
     """
+    check_target(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{folder.name}."
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix, ignore_cleanup_errors=True) as place:
@@ -152,6 +227,14 @@ def replaced(folder: Path) -> Iterator[Path]:
         finally:
             if old.exists() and not folder.exists():
                 os.replace(old, folder)
+
+
+def check_target(folder: Path) -> None:
+    """Refuse to replace a folder that holds, or belongs to, what the pages and the students' copy are made from."""
+    place = folder.resolve()
+    for source in (NOTEBOOKS, FIGURES, ROOT / "lib", ROOT / "tests"):
+        if place.is_relative_to(source.resolve()) or source.resolve().is_relative_to(place):
+            raise SettingsError(f"folder = {folder}: must be apart from {source}, which is read")
 
 
 def copy_assets(folder: Path) -> None:
@@ -183,5 +266,5 @@ def site(folder: Path = BUILD / "site") -> Path:
         write("index", title="One sample at a time: an LSTM that keeps time", body=front(chapters), after=chapters[0])
         for before, this, after in zip([None, *chapters], chapters, [*chapters[1:], None], strict=False):
             body = NOTEBOOK_LINK.sub(r"\1.html", this.body)
-            write(this.name, title=this.title, body=body, sections=this.sections[1:], before=before, after=after)
+            write(this.name, title=this.title, body=body, sections=this.below, before=before, after=after)
     return folder / "index.html"

@@ -11,10 +11,11 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from lib.lessons.files import NOTEBOOKS, ROOT, find_notebooks
+from lib.lessons.files import NOTEBOOKS, ROOT, files_in, find_notebooks
 from lib.run.render import BUILD, PAGES, replaced
 
 KEPT = ("pyproject.toml", "constraints.txt", "environment.yml", ".gitignore")
+BESIDE = (".yml", ".toml", ".png", ".jpg", ".jpeg", ".gif", ".svg")  # what lies beside the notebooks, pictures too
 TARGETS = ("help", "env", "run", "lab", "clean")  # of the Makefile; its test is the students' own
 TESTED = ("signals", "loader", "model", "training", "evaluation", "instruments")
 TESTS = ("conftest", *(f"test_{name}" for name in TESTED))
@@ -46,14 +47,14 @@ def student_copy(folder: Path = BUILD / "student") -> Path:
         The folder.
     """
     with replaced(folder) as fresh:
-        shutil.copytree(ROOT / "lib", fresh / "lib", ignore=shutil.ignore_patterns("__pycache__", ".*"))
-        shutil.copytree(NOTEBOOKS / "metrics", fresh / "notebooks" / "metrics")
-        (fresh / "tests").mkdir()
         (fresh / "Makefile").write_text(student_makefile(), encoding="utf-8", newline="\n")
         sources = {ROOT / name: name for name in KEPT} | {PAGES / "student.md": "README.md"}
         sources |= {ROOT / "tests" / f"{name}.py": f"tests/{name}.py" for name in TESTS}
-        sources |= {path: f"notebooks/{path.name}" for path in NOTEBOOKS.iterdir() if path.suffix in (".yml", ".toml")}
+        sources |= {path: f"lib/{path.relative_to(ROOT / 'lib')}" for path in files_in(ROOT / "lib", "**/*")}
+        sources |= {path: f"notebooks/{path.name}" for path in files_in(NOTEBOOKS, "*") if path.suffix in BESIDE}
+        sources |= {path: f"notebooks/metrics/{path.name}" for path in files_in(NOTEBOOKS / "metrics", "*")}
         for source, name in sources.items():
+            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, fresh / name)
         for path in find_notebooks():
             stripped = without_solutions(nbformat.read(path, as_version=4))

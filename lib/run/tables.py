@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from lib.checkpoint import REFERENCE_CHECKPOINT, load_checkpoint, load_model, write_atomically
+from lib.checkpoint import REFERENCE_CHECKPOINT, CheckpointError, load_checkpoint, load_model, write_atomically
 from lib.evaluation import mse_by_noise_seed
 from lib.lessons.files import read_metrics
 from lib.run.notebooks import execute
@@ -68,17 +68,28 @@ def table_of_seeds(checkpoint: Path | None, noise_seeds: Sequence[Any]) -> pd.Da
 
     Raises:
         SettingsError: a noise seed is not a whole number from 0 up.
+        CheckpointError: the checkpoint holds no trained network of notebook 03.
     """
     for seed in noise_seeds:
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise SettingsError(f"noise_seeds = {seed!r}: must be whole numbers from 0 up to {2**32 - 1}")
     noise_seeds = list(dict.fromkeys(noise_seeds))
     torch.set_num_threads(1)
-    content = load_checkpoint(checkpoint or REFERENCE_CHECKPOINT)
-    model, spec = load_model(checkpoint), SignalSpec(**content["signal"])
+    model, spec = load_model(checkpoint), _signal_of(checkpoint or REFERENCE_CHECKPOINT)
     parts = [noise_seeds[first : first + AT_ONCE] for first in range(0, len(noise_seeds), AT_ONCE)]
     errors = [mse_by_noise_seed(model, spec, part) for part in tqdm(parts, unit="call")]
     return pd.DataFrame({"noise_seed": noise_seeds, "mse": np.concatenate(errors)})
+
+
+def _signal_of(checkpoint: Path) -> SignalSpec:
+    """The signal that the network of a checkpoint was trained on; CheckpointError if there is none."""
+    try:
+        return SignalSpec(**load_checkpoint(checkpoint)["signal"])
+    except (KeyError, TypeError, SettingsError) as error:
+        raise CheckpointError(
+            f"checkpoint = {checkpoint}: must be one of `train`, as notebook 03 makes it, with the signal that it was "
+            f"trained on ({error!r})"
+        ) from error
 
 
 def write_table(table: pd.DataFrame, stem: Path) -> None:

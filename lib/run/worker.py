@@ -16,13 +16,13 @@ from distributed.comm.addressing import get_address_host_port
 from papermill import PapermillExecutionError
 
 from lib.checkpoint import CheckpointError, load_checkpoint, write_atomically
-from lib.lessons.files import read_metrics
+from lib.lessons.files import files_in, read_metrics
 from lib.lessons.parameters import CHECKPOINT_NAME, log_into
 from lib.run.notebooks import NotebookFailedError, execute, failed_claims, locked
 from lib.run.plan import Run, fingerprint_of_sources
 
 STATUS = "status.json"
-CHANGING = {STATUS, ".lock", "run.log"}  # files of a run that may change when it has finished
+CHANGING = {STATUS, "run.log"}  # files of a run that may change when it has finished, as hidden ones may
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 MAX_ERROR = 500  # characters of an error that are kept; the whole of it is in the log
 DEATHS = 3  # a run that was being executed at so many deaths of workers counts as their cause
@@ -142,7 +142,7 @@ def _execute(run: Run, limit: float, identity: Status) -> Status:
             executed = execute(
                 notebook, run.folder, run.parameters,
                 progress_bar=False, autosave_cell_every=0, coalesce_streams=True,
-                start_timeout=max(1, min(60, int(limit))),
+                start_timeout=max(1, int(limit)),
                 timeout_func=lambda _cell: max(0.01, deadline - time.monotonic()),
                 on_cell_start=lambda cell, cell_index, name=notebook.stem: at_cell(name, cell_index),
             )  # fmt: skip
@@ -150,8 +150,8 @@ def _execute(run: Run, limit: float, identity: Status) -> Status:
         check_source()
         for path in (run.folder / "metrics").glob("*.json"):
             read_metrics(path)
-        files = {path: path.stat().st_size for path in run.folder.rglob("*") if path.is_file()}
-        kept = {path.relative_to(run.folder).as_posix(): n for path, n in files.items() if path.name not in CHANGING}
+        files = {path: path.stat().st_size for path in files_in(run.folder, "**/*") if path.name not in CHANGING}
+        kept = {path.relative_to(run.folder).as_posix(): size for path, size in files.items()}
         return tell(state="finished", cell="", files=kept, error="; ".join(claims)[:MAX_ERROR])
     except (NotebookFailedError, ValueError) as error:  # ValueError: it wrote metrics that cannot be read
         late = time.monotonic() >= deadline
