@@ -11,7 +11,7 @@ import torch
 from IPython import get_ipython
 from pydantic import Field
 
-from lib.checkpoint import REFERENCE_CHECKPOINT, is_finished, load_checkpoint
+from lib.checkpoint import REFERENCE_CHECKPOINT, find_checkpoint, is_finished, load_checkpoint
 from lib.lessons.claims import mark_failed_claims
 from lib.model import ModelConfig
 from lib.settings import Settings, TrainingConfig
@@ -101,7 +101,8 @@ class NotebookParameters(Settings):
     def checkpoint(self) -> Path:
         """The run's own checkpoint if notebook 03 has finished one, else the reference one."""
         own = self.own_checkpoint
-        return own if own and own.exists() and is_finished(load_checkpoint(own)) else REFERENCE_CHECKPOINT
+        content = find_checkpoint(own) if own else None
+        return own if own and content and is_finished(content) else REFERENCE_CHECKPOINT
 
     @property
     def comparison(self) -> Path:
