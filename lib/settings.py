@@ -39,16 +39,13 @@ def usual_torch() -> Iterator[None]:
     Results do not depend on the default dtype and device that are set outside, on autocast, or on what is left of the
     gradients. With so few lanes more threads gain nothing, and their number changes the last bits.
     """
-    kept = torch.get_num_threads(), torch.get_default_dtype(), torch.get_float32_matmul_precision()
     with ExitStack() as after:
-        for put, before, usual in zip(
-            (torch.set_num_threads, torch.set_default_dtype, torch.set_float32_matmul_precision),
-            kept,
-            (1, torch.float32, "highest"),
-            strict=True,
-        ):
-            after.callback(put, before)
-            put(usual)
+        after.callback(torch.set_num_threads, torch.get_num_threads())
+        after.callback(torch.set_default_dtype, torch.get_default_dtype())
+        after.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+        torch.set_num_threads(1)
+        torch.set_default_dtype(torch.float32)
+        torch.set_float32_matmul_precision("highest")
         for kind in filter(torch.is_autocast_enabled, ("cpu", "cuda")):
             after.enter_context(torch.autocast(kind, enabled=False))
         if torch.get_default_device().type != "cpu":

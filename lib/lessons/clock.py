@@ -28,7 +28,7 @@ def measure_clock(model: StatefulLSTMExtractor, spec: SignalSpec, noise_seed: in
 
     The state is carried through all calls, so that the outputs are those of the loop over single samples.
     """
-    long = spec.but(duration=duration)
+    long = spec.but(duration=round(duration * spec.sample_rate) / spec.sample_rate)  # whole samples
     inputs = assemble_inputs(long, generate(long, noise_seed).mixed).to(next(model.parameters()).dtype)
     return clock_of(roll_out(model, inputs, steps=10_000)[..., 0].double().numpy(), long)
 
@@ -64,12 +64,12 @@ def clock_of(outputs: Array, spec: SignalSpec) -> Clock:
 def clock_figure(clock: Clock, spec: SignalSpec) -> Picture:
     """How late each output is over the roll-out, in microseconds."""
     figure, axes = panels(height=3.0)
-    for lane, frequency in enumerate(spec.frequencies):
+    for lane, name in enumerate(spec.names):
         style = {"color": LINES[lane % len(LINES)], "marker": "os^D"[lane % 4], "markersize": 3}
-        axes.plot(clock.time, 1e6 * clock.late[lane], label=f"{frequency:g} Hz", **style)
+        axes.plot(clock.time, 1e6 * clock.late[lane], label=name, **style)
     axes.axhline(0, color="black", linewidth=0.8, linestyle="-")
     label(axes, "time since the reset (s)", "the output is late by (µs)", legend=True)
-    rates = "; ".join(f"{f:g} Hz {signed(ppm, 1)}" for f, ppm in zip(spec.frequencies, clock.ppm, strict=True))
+    rates = "; ".join(f"{name} {signed(ppm, 1)}" for name, ppm in zip(spec.names, clock.ppm, strict=True))
     over = f"over {clock.time[0] + clock.time[-1]:.0f} s"
     told = f"How late each output is {over}: lines that bend at first. Their slopes after the first tenth, in µs per s"
     return Picture(figure, f"{told}: {rates}.")
@@ -86,7 +86,7 @@ def clock_table(clocks: Sequence[Clock], spec: SignalSpec) -> str:
     lines = ["| | rate error (ppm) | from, to | late after 10 min (µs) |", "| --- | ---: | ---: | ---: |"]
     rates = np.array([clock.ppm for clock in clocks])
     late = 1e6 * clocks[0].late[:, -1]
-    for lane, name in enumerate(f"{f:g} Hz" for f in spec.frequencies):
+    for lane, name in enumerate(spec.names):
         spread = f"{signed(rates[:, lane].min(), 2)}, {signed(rates[:, lane].max(), 2)}"
         lines.append(f"| {name} | {signed(rates[:, lane].mean(), 2)} | {spread} | {signed(late[lane], 1)} |")
     return "\n".join(lines)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from IPython import get_ipython
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from lib.checkpoint import REFERENCE_CHECKPOINT, find_checkpoint, is_finished, load_checkpoint
+from lib.checkpoint import REFERENCE_CHECKPOINT, find_checkpoint, from_home, is_finished, load_checkpoint
 from lib.lessons.claims import mark_failed_claims
 from lib.model import ModelConfig
 from lib.settings import Settings, TrainingConfig
@@ -52,6 +52,11 @@ class NotebookParameters(Settings):
     sample_rate: float = 1000.0
     duration: float = 10.0
     phase_turns: float = Field(1.0, ge=0, le=1)
+
+    @field_validator("run_dir")
+    @classmethod
+    def _from_home(cls, value: str) -> str:
+        return str(from_home(value)) if value else value
 
     def model_post_init(self, _context: object) -> None:
         """Refuse signals that cannot be, and noise seeds that have another use already."""
@@ -122,7 +127,7 @@ class NotebookParameters(Settings):
 
 def choices(spec: SignalSpec) -> list[tuple[str, int]]:
     """Name and index of each frequency, for menus and tables: ``("3 Hz", 1)``."""
-    return [(f"{frequency:g} Hz", index) for index, frequency in enumerate(spec.frequencies)]
+    return [(name, index) for index, name in enumerate(spec.names)]
 
 
 def begin_notebook(**parameters: Any) -> NotebookParameters:
@@ -142,6 +147,9 @@ def begin_notebook(**parameters: Any) -> NotebookParameters:
         mark_failed_claims(shell)
     checked = NotebookParameters(**parameters)
     torch.set_num_threads(1)  # the lanes are too few to share out: a second thread makes every call slower
+    torch.set_default_dtype(torch.float32)  # the reader's own start-up files may have set others
+    torch.set_default_device(None)
+    torch.set_grad_enabled(True)
     if checked.run_dir:
         log_into(Path(checked.run_dir))
         logging.getLogger("lib").info("parameters: %s", dict(checked))
