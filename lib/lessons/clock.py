@@ -23,12 +23,16 @@ class Clock(NamedTuple):
     scatter: Array  # root mean square distance of `late` from a straight line, s, (n_frequencies,)
 
 
-def measure_clock(model: StatefulLSTMExtractor, spec: SignalSpec, noise_seed: int, duration: float = 600.0) -> Clock:
+def measure_clock(
+    model: StatefulLSTMExtractor, spec: SignalSpec, noise_seed: int, duration: float | None = None
+) -> Clock:
     """Roll a model out from reset for so many seconds, on noise of this seed, and read its clock.
 
-    The state is carried through all calls, so that the outputs are those of the loop over single samples.
+    By default these are ten minutes, or 61 periods of the slowest sine if they are longer. The state is carried through
+    all calls, so that the outputs are those of the loop over single samples.
     """
-    long = spec.but(duration=round(duration * spec.sample_rate) / spec.sample_rate)  # whole samples
+    seconds = duration or max(600.0, 61 / min(spec.frequencies))
+    long = spec.but(duration=round(seconds * spec.sample_rate) / spec.sample_rate)  # whole samples
     inputs = assemble_inputs(long, generate(long, noise_seed).mixed).to(next(model.parameters()).dtype)
     return clock_of(roll_out(model, inputs, steps=10_000)[..., 0].double().numpy(), long)
 
@@ -83,7 +87,8 @@ def signed(value: float, digits: int) -> str:
 
 def clock_table(clocks: Sequence[Clock], spec: SignalSpec) -> str:
     """The rate error of each frequency over several noise seeds, as a Markdown table."""
-    lines = ["| | rate error (ppm) | from, to | late after 10 min (µs) |", "| --- | ---: | ---: | ---: |"]
+    minutes = (clocks[0].time[0] + clocks[0].time[-1]) / 60
+    lines = [f"| | rate error (ppm) | from, to | late after {minutes:.3g} min (µs) |", "| --- | ---: | ---: | ---: |"]
     rates = np.array([clock.ppm for clock in clocks])
     late = 1e6 * clocks[0].late[:, -1]
     for lane, name in enumerate(spec.names):

@@ -42,9 +42,10 @@ def returning_share(error: Array, frequency: float, sample_rate: float) -> float
     The error is folded at the shortest time that is both whole periods and whole samples, or at that time of at most
     half the error which is most nearly so. NaN if the error is shorter than two periods.
     """
-    fold, periods = repetition(frequency, sample_rate, max(1, len(error) // 2))
-    if not periods:
+    half = len(error) // 2
+    if half < sample_rate / frequency:
         return float("nan")
+    fold, _ = repetition(frequency, sample_rate, half)
     folded = error[: len(error) // fold * fold].reshape(-1, fold)
     return float(np.mean(folded.mean(axis=0) ** 2) / np.mean(folded**2))
 

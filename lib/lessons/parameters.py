@@ -60,7 +60,10 @@ class NotebookParameters(Settings):
 
     def model_post_init(self, _context: object) -> None:
         """Refuse signals that cannot be, and noise seeds that have another use already."""
-        _ = self.spec
+        least = 2 / min(self.spec.frequencies)
+        if self.duration < least:
+            told = f"must hold two periods of the slowest sine, {least:g} s, so that its end tells more than its start"
+            raise ValueError(f"duration = {self.duration}: {told}")
         given = self.model_fields_set
         if {"train_noise_seed", "test_noise_seed"} <= given and self.train_noise_seed == self.test_noise_seed:
             raise ValueError(
