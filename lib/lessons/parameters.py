@@ -134,7 +134,7 @@ def choices(spec: SignalSpec) -> list[tuple[str, int]]:
 
 
 def begin_notebook(**parameters: Any) -> NotebookParameters:
-    """Check a notebook's parameters, start the run's log, settle on one thread, and mark claims that do not hold.
+    """Check a notebook's parameters, start the log, settle PyTorch's threads and types, and mark failed claims.
 
     Args:
         **parameters: the variables of the notebook's parameters cell.
