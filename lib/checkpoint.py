@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import platform
-import tempfile
+import secrets
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy
 import torch
 
 from lib.model import ModelConfig, StatefulLSTMExtractor
+from lib.settings import usual_torch
 
 REFERENCE = Path(__file__).parent / "reference"
 REFERENCE_CHECKPOINT = REFERENCE / "reference.pt"
@@ -22,6 +23,10 @@ FORMAT = 1
 
 class CheckpointError(RuntimeError):
     """A checkpoint that is missing, damaged, or belongs to another configuration."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """A file that was read to its end, and is no checkpoint of this project."""
 
 
 def processor() -> str:
@@ -35,25 +40,33 @@ def versions() -> dict[str, str]:
     return numbers | {"processor": processor()}
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` such that a reader sees the old file or the new one, never half of one."""
+def from_home(path: Path | str) -> Path:
+    """A path in which ``~`` stands for the home folder, as a shell has it."""
+    return Path(os.path.expanduser(path))
+
+
+def write_atomically(path: Path | str, content: bytes) -> None:
+    """Write ``content`` to ``path`` such that a reader sees the old file or the new one, never half of one.
+
+    A link stays, and the file that it points to is written. Who may read a new file is left to the umask.
+    """
+    path = Path(os.path.realpath(from_home(path)))
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with part.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # only its owner may read a temporary file
         for wait in (0.01, 0.05, 0.2, 0.5, 1.0, None):
             try:
-                return os.replace(name, path)
+                return os.replace(part, path)
             except PermissionError:  # Windows, for the moment in which somebody reads the old file
                 if wait is None:
                     raise
                 time.sleep(wait)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
 
 
@@ -61,21 +74,41 @@ def save_checkpoint(path: Path | str, content: dict[str, Any]) -> None:
     """Save tensors and plain values to ``path``, atomically."""
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "versions": versions(), **content}, buffer)
-    write_atomically(Path(path), buffer.getvalue())
+    write_atomically(path, buffer.getvalue())
+
+
+def find_checkpoint(path: Path | str) -> dict[str, Any] | None:
+    """Load what `save_checkpoint` wrote onto the CPU, without executing anything; None if there is no such file.
+
+    Raises:
+        DamagedCheckpointError: the file was read to its end, and is no checkpoint.
+        OSError: the file cannot be read now, which says nothing about its content.
+        MemoryError: it does not fit into the memory.
+    """
+    try:
+        whole = from_home(path).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        content = torch.load(io.BytesIO(whole), map_location="cpu", weights_only=True)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a damaged content can fail anywhere inside the reader
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "allocate" in reason:  # PyTorch's own word for too little memory
+            raise MemoryError(f"checkpoint = {path}: does not fit into the memory ({reason})") from error
+        told = f"checkpoint = {path}: cannot be read ({reason}); remove it to start again"
+        raise DamagedCheckpointError(told) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise DamagedCheckpointError(f"checkpoint = {path}: not a checkpoint of this project in format {FORMAT}")
+    return content
 
 
 def load_checkpoint(path: Path | str) -> dict[str, Any]:
-    """Load what `save_checkpoint` wrote onto the CPU, without executing anything; CheckpointError if that fails."""
-    path = Path(path)
-    if not path.is_file():
+    """What `find_checkpoint` finds; CheckpointError if there is no such file."""
+    content = find_checkpoint(path)
+    if content is None:
         raise CheckpointError(f"checkpoint = {path}: there is no such file")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can fail anywhere inside the reader
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"checkpoint = {path}: cannot be read ({reason}); remove it to start again") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CheckpointError(f"checkpoint = {path}: not a checkpoint of this project in format {FORMAT}")
     return content
 
 
@@ -84,6 +117,7 @@ def is_finished(content: dict[str, Any]) -> bool:
     return (content.get("progress") or {}).get("stage", "done") == "done"
 
 
+@usual_torch()
 def load_model(path: Path | str | None = None) -> StatefulLSTMExtractor:
     """The trained model of a checkpoint, by default of the shipped one, in evaluation mode and without state."""
     content = load_checkpoint(path or REFERENCE_CHECKPOINT)

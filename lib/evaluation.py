@@ -39,7 +39,7 @@ def metrics(prediction: Array, target: Array) -> dict[str, float]:
 
 def metrics_by_frequency(prediction: Array, target: Array, spec: SignalSpec) -> dict[str, dict[str, float]]:
     """`metrics` over all rows (``overall``) and of each frequency (``3 Hz`` …); arrays (lanes, samples)."""
-    rows = {f"{frequency:g} Hz": metrics(prediction[i], target[i]) for i, frequency in enumerate(spec.frequencies)}
+    rows = {name: metrics(prediction[i], target[i]) for i, name in enumerate(spec.names)}
     return {"overall": metrics(prediction, target), **rows}
 
 

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.settings import whole_number
+from lib.settings import usual_torch, whole_number
 from lib.signals import Array, SignalSpec, generate
 
 LAYOUTS = ("parallel", "sequential")
 
 
+@usual_torch()
 def assemble_inputs(spec: SignalSpec, mixed: Array) -> Tensor:
     """Pair S(t), of shape (samples,) or (seeds, samples), with every one-hot selector.
 
@@ -33,6 +34,7 @@ def assemble_inputs(spec: SignalSpec, mixed: Array) -> Tensor:
 class FrequencyDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     """The rows of the assignment: row r has freq_idx = r // n_samples and time_idx = r % n_samples."""
 
+    @usual_torch()
     def __init__(self, spec: SignalSpec, noise_seed: int) -> None:
         """Generate the data; ValueError if the noise seed is not a whole number from 0 up."""
         self.spec, self.noise_seed = spec, whole_number("noise_seed", noise_seed, 0)
@@ -109,7 +111,7 @@ class StatefulDataLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of one pass, in temporal order."""
-        lanes = torch.arange(self.dataset.spec.n_frequencies)
+        lanes = torch.arange(self.dataset.spec.n_frequencies, device="cpu")
         for group in (lanes,) if self.layout == "parallel" else lanes.split(1):
             for first in range(0, self.n_samples, self.steps):
                 last = min(first + self.steps, self.n_samples)

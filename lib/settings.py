@@ -1,9 +1,12 @@
-"""Settings that are checked and cannot change, those of the training included; and whole numbers."""
+"""Settings that are checked and cannot change, those of the training included; whole numbers; and those of PyTorch."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Annotated, Any, Self
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, field_validator
 
 NoiseSeeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), Strict(False)]
@@ -27,6 +30,29 @@ def whole_number(name: str, value: Any, low: int, high: int | None = None) -> in
         permitted = f"from {low} up" if high is None else f"between {low} and {high}"
         raise ValueError(f"{name} = {value!r}: must be a whole number {permitted}")
     return int(number)
+
+
+@contextmanager
+def usual_torch() -> Iterator[None]:
+    """PyTorch as it is when nobody has set anything, but with one thread; afterwards all is as it was before.
+
+    Results do not depend on the default dtype and device that are set outside, on autocast, or on what is left of the
+    gradients. With so few lanes more threads gain nothing, and their number changes the last bits.
+    """
+    with ExitStack() as after:
+        after.callback(torch.set_num_threads, torch.get_num_threads())
+        after.callback(torch.set_default_dtype, torch.get_default_dtype())
+        after.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+        torch.set_num_threads(1)
+        torch.set_default_dtype(torch.float32)
+        torch.set_float32_matmul_precision("highest")
+        for kind in filter(torch.is_autocast_enabled, ("cpu", "cuda")):
+            after.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            after.enter_context(torch.device("cpu"))
+        after.enter_context(torch.inference_mode(False))
+        after.enter_context(torch.enable_grad())
+        yield
 
 
 class Settings(BaseModel):

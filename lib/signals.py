@@ -51,6 +51,12 @@ class SignalSpec(Settings):
         return len(self.frequencies)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The frequencies in words, as ``3 Hz``: with six digits, or with as many more as keep them apart."""
+        written = (tuple(f"{frequency:.{digits}g} Hz" for frequency in self.frequencies) for digits in range(6, 18))
+        return next(names for names in written if len(set(names)) == len(names))
+
+    @property
     def time(self) -> Array:
         """Sample times k / sample_rate in s, shape (n_samples,): the end point is excluded."""
         return np.arange(self.n_samples) / self.sample_rate

@@ -8,7 +8,6 @@ import inspect
 import logging
 import warnings
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,11 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from lib.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from lib.checkpoint import CheckpointError, find_checkpoint, save_checkpoint
 from lib.loader import FrequencyDataset, StatefulDataLoader
 from lib.model import ModelConfig, StatefulLSTMExtractor, roll_out
 from lib.recipe import RECIPE, Stage, TrainingRun, new_optimizers, prepare_weights
-from lib.settings import TrainingConfig
+from lib.settings import TrainingConfig, usual_torch
 from lib.signals import generate
 
 log = logging.getLogger(__name__)
@@ -51,11 +50,14 @@ def train(
         model_config: the network's shape; its selector follows the dataset.
         checkpoint: file that holds the run; None keeps nothing.
         progress_bar: show a bar with the loss and the horizon.
-        stages: what to do, in order; each has a name of its own.
+        stages: what to do, in order; each has a name of its own, and with a checkpoint also source code, by which the
+            next call knows it again.
         memoryless: reset the state before every sample, in training and in validation.
 
     Raises:
         CheckpointError: the checkpoint is damaged or belongs to another configuration.
+        ValueError: the noise seed or a stage is not permitted.
+        OSError: the checkpoint cannot be read or written.
 
     Warns:
         TrainingWarning: the training did not succeed; it says how far the horizon has come, and what to change.
@@ -65,20 +67,18 @@ def train(
     if dataset.noise_seed in config.validation_noise_seeds:
         told = f"must not contain the training noise seed {dataset.noise_seed}, or validation would not see new noise"
         raise ValueError(f"validation_noise_seeds = {config.validation_noise_seeds}: {told}")
-    path = Path(checkpoint) if checkpoint else None
-    with ExitStack() as after, torch.random.fork_rng():
-        after.callback(torch.set_num_threads, torch.get_num_threads())
-        torch.set_num_threads(1)  # more gain nothing with so few lanes, and their number changes the last bits
+    path, plan = Path(checkpoint) if checkpoint else None, _by_name(stages)
+    code = _code_digest(plan) if path else ""
+    with usual_torch(), torch.random.fork_rng():
         torch.manual_seed(config.weight_seed)
         model = StatefulLSTMExtractor(shape).to("cuda" if torch.cuda.is_available() else "cpu")
         prepare_weights(model, config, dataset.spec)
-        plan = {stage.__name__: stage for stage in stages}
         order = [*plan, "done"]
         optimizers, whole = new_optimizers(model, config), dataset.spec.n_samples
         run = TrainingRun(model, dataset, config, optimizers, memoryless, whole, stage=order[0])
         run.best_weights = copy.deepcopy(model.state_dict())  # until a validation finds better ones
-        if path and path.exists():
-            _restore(run, path, plan)
+        if path:
+            _restore(run, path, plan, code)
         judges = [FrequencyDataset(dataset.spec, seed) for seed in config.validation_noise_seeds]
         with tqdm(initial=run.updates, disable=not progress_bar, leave=False) as bar:
             while run.stage != "done":
@@ -89,11 +89,11 @@ def train(
                         bar.set_postfix_str(f"loss {loss:.1e}, horizon {run.horizon} samples", refresh=False)
                     if run.updates % config.validate_every == 0:
                         _validate(run, judges)
-                        _save(run, path, plan)
+                        _save(run, path, plan, code)
                 _validate(run, judges)
                 run.stage_ends[run.stage] = run.updates
                 run.stage = order[order.index(run.stage) + 1]
-                _save(run, path, plan)
+                _save(run, path, plan, code)
         model.load_state_dict(run.best_weights)
         model.reset_state()
         model.cpu().eval()
@@ -102,6 +102,15 @@ def train(
         told += f"samples after {run.updates} updates; try another weight_seed, more max_updates or hidden_size"
         warnings.warn(told, TrainingWarning, stacklevel=2)
     return run
+
+
+def _by_name(stages: Sequence[Stage]) -> dict[str, Stage]:
+    """The stages by their names, which a checkpoint holds; ValueError if there is none, or if they are not distinct."""
+    names = [getattr(stage, "__name__", None) for stage in stages]
+    if not names or None in names or "done" in names or len(set(names)) < len(names):
+        told = "must be one or more, each with a __name__ of its own that is not 'done'; a function of def has one"
+        raise ValueError(f"stages = {[name or stage for name, stage in zip(names, stages, strict=True)]}: {told}")
+    return dict(zip(map(str, names), stages, strict=True))
 
 
 def _validate(run: TrainingRun, judges: Sequence[FrequencyDataset]) -> None:
@@ -129,18 +138,27 @@ def _settings(run: TrainingRun, plan: dict[str, Stage]) -> dict[str, Any]:
     }
 
 
+def _source(part: Any) -> str:
+    try:
+        return inspect.getsource(part)
+    except (OSError, TypeError) as error:
+        told = "has no source code, by which a checkpoint knows it again; define it in a file or a cell, or name none"
+        raise ValueError(f"stages = {getattr(part, '__name__', part)}: {told}") from error
+
+
 def _code_digest(plan: dict[str, Stage]) -> str:
     """A fingerprint of the code that the numbers of a training depend on."""
     parts: tuple[Any, ...] = (generate, StatefulDataLoader, StatefulLSTMExtractor, TrainingConfig, TrainingRun, train)
     places = {part: inspect.getmodule(part) for part in (*parts, *plan.values())}
-    texts = {inspect.getsource(m if m and hasattr(m, "__file__") else part): None for part, m in places.items()}
+    texts = dict.fromkeys(map(_source, plan.values()))
+    texts |= {_source(m if m and hasattr(m, "__file__") else part): None for part, m in places.items()}
     return hashlib.sha256("".join(texts).encode()).hexdigest()
 
 
-def _save(run: TrainingRun, path: Path | None, plan: dict[str, Stage]) -> None:
+def _save(run: TrainingRun, path: Path | None, plan: dict[str, Stage], code: str) -> None:
     if path:
         content = {
-            "code": _code_digest(plan),
+            "code": code,
             "weights": run.best_weights,
             "current_weights": run.model.state_dict(),
             "state": [run.model.hidden_state, run.model.cell_state],
@@ -151,8 +169,10 @@ def _save(run: TrainingRun, path: Path | None, plan: dict[str, Stage]) -> None:
         save_checkpoint(path, _settings(run, plan) | content)
 
 
-def _restore(run: TrainingRun, path: Path, plan: dict[str, Stage]) -> None:
-    content = load_checkpoint(path)
+def _restore(run: TrainingRun, path: Path, plan: dict[str, Stage], code: str) -> None:
+    content = find_checkpoint(path)
+    if content is None:
+        return
     if "current_weights" not in content:
         raise CheckpointError(f"checkpoint = {path}: holds a finished model; a training cannot be continued from it")
     for name, wanted in _settings(run, plan).items():
@@ -162,7 +182,7 @@ def _restore(run: TrainingRun, path: Path, plan: dict[str, Stage]) -> None:
         if made != wanted:
             told = f"was made with {name} = {made}, but {wanted} is asked for"
             raise CheckpointError(f"checkpoint = {path}: {told}; name another file, or remove this one")
-    if content.get("code") != _code_digest(plan):
+    if content.get("code") != code:
         log.warning("%s was made by other code than the present: the training begins anew", path.name)
         return
     run.model.load_state_dict(content["current_weights"])

@@ -35,8 +35,9 @@ def test_what_returns_is_told_from_noise():
     assert distortion.returning_share(returning, 5, 1000) == pytest.approx(1)
     assert distortion.returning_share(noise, 5, 1000) < 0.05  # folded fifty times
     assert distortion.returning_share(returning + noise, 5, 1000) == pytest.approx(0.5, abs=0.05)
-    with pytest.raises(ValueError, match="at least 2000, two repetitions"):
-        distortion.returning_share(noise[:1500], 3, 1000)
+    at_last = 1e-3 * np.sin(2 * np.pi * 4 * np.arange(3333) / 333.3)  # returns after 3,333 samples, nearly after 83
+    assert distortion.returning_share(at_last, 1, 333.3) > 0.99
+    assert np.isnan(distortion.returning_share(noise[:1500], 1, 1000))  # shorter than two periods
 
 
 def test_tails():

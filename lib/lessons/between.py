@@ -59,6 +59,8 @@ def after_switches(
         stands still: (n_frequencies - 1, moments).
     """
     others = [index for index in range(spec.n_frequencies) if index != lane]
+    if not others:
+        return np.empty((0, len(moments)))
     wait, long = round(settle * spec.sample_rate), round(3 * spec.sample_rate)
     x = torch.zeros(len(others), len(moments), max(moments) + wait + long, 1 + spec.n_frequencies)
     for row, other in enumerate(others):
@@ -114,7 +116,7 @@ def table(sweeps: Mapping[str, Sequence[Between]], spec: SignalSpec) -> str:
     heads: list[str] = []
     for name, found in sweeps.items():
         for between in found:
-            low, high = (f"{spec.frequencies[index]:g}" for index in between.pair)
+            low, high = (spec.names[index].removesuffix(" Hz") for index in between.pair)
             counts = kinds(between, spec)
             heads = ["network and pair", *counts, "largest step (Hz)", "due to the start (Hz)"]
             measured = [f"{largest_step(between):.1f}", f"{branches(between):.1f}"]

@@ -9,7 +9,6 @@ import logging
 import math
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,13 +17,13 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from lib.checkpoint import REFERENCE, load_checkpoint, save_checkpoint
+from lib.checkpoint import REFERENCE, find_checkpoint, save_checkpoint
 from lib.lessons import attention, networks
 from lib.lessons.comparison import TASKS, lanes
 from lib.lessons.files import write_metrics
 from lib.lessons.networks import NETWORKS, build, run_on
 from lib.recipe import cosine
-from lib.settings import TrainingConfig
+from lib.settings import TrainingConfig, usual_torch
 from lib.signals import Array, SignalSpec
 
 log = logging.getLogger(__name__)
@@ -131,6 +130,7 @@ def error_over_time(network: nn.Module, task: str) -> Array:
     return binned(np.concatenate(found), task)
 
 
+@usual_torch()
 def train_network(job: Job, show: bool = False) -> tuple[nn.Module, dict[str, Any]]:
     """Train one network within the budget; the network, and the course of its training.
 
@@ -140,15 +140,12 @@ def train_network(job: Job, show: bool = False) -> tuple[nn.Module, dict[str, An
     validation = lanes(shortened(job.task, TRAINED), VALIDATION)
     network = build(job.network, TASKS[job.task].n_frequencies, job.weight_seed)
     course: dict[str, Any] = {"loss": [], "horizon": [], "validation": []}
-    with ExitStack() as after:
-        after.callback(torch.set_num_threads, torch.get_num_threads())
-        torch.set_num_threads(1)  # their number changes the last bits
-        steps = tqdm(training(network, job), job.name, job.updates, leave=False, disable=not show)
-        for loss, horizon in steps:
-            course["loss"].append(loss)
-            course["horizon"].append(horizon)
-            if len(course["loss"]) % VALIDATE_EVERY == 0:
-                course["validation"].append(mse(network, validation))
+    steps = tqdm(training(network, job), job.name, job.updates, leave=False, disable=not show)
+    for loss, horizon in steps:
+        course["loss"].append(loss)
+        course["horizon"].append(horizon)
+        if len(course["loss"]) % VALIDATE_EVERY == 0:
+            course["validation"].append(mse(network, validation))
     return network, course
 
 
@@ -162,7 +159,7 @@ def _digest() -> str:
 def finished(job: Job, folder: Path, judged: bool) -> dict[str, Any]:
     """The course of a training, from its file if it has ended before; if ``judged``, with its error over time."""
     path = folder / f"{STUDY}-{job.name}.pt"
-    content = load_checkpoint(path) if path.exists() else {}
+    content = find_checkpoint(path) or {}
     network = build(job.network, TASKS[job.task].n_frequencies, job.weight_seed)
     if content.get("settings") != job.settings or content.get("code") != _digest():
         network, course = train_network(job, show=True)

@@ -23,12 +23,16 @@ class Clock(NamedTuple):
     scatter: Array  # root mean square distance of `late` from a straight line, s, (n_frequencies,)
 
 
-def measure_clock(model: StatefulLSTMExtractor, spec: SignalSpec, noise_seed: int, duration: float = 600.0) -> Clock:
+def measure_clock(
+    model: StatefulLSTMExtractor, spec: SignalSpec, noise_seed: int, duration: float | None = None
+) -> Clock:
     """Roll a model out from reset for so many seconds, on noise of this seed, and read its clock.
 
-    The state is carried through all calls, so that the outputs are those of the loop over single samples.
+    By default these are ten minutes, or 61 periods of the slowest sine if they are longer. The state is carried through
+    all calls, so that the outputs are those of the loop over single samples.
     """
-    long = spec.but(duration=duration)
+    seconds = duration or max(600.0, 61 / min(spec.frequencies))
+    long = spec.but(duration=round(seconds * spec.sample_rate) / spec.sample_rate)  # whole samples
     inputs = assemble_inputs(long, generate(long, noise_seed).mixed).to(next(model.parameters()).dtype)
     return clock_of(roll_out(model, inputs, steps=10_000)[..., 0].double().numpy(), long)
 
@@ -64,12 +68,12 @@ def clock_of(outputs: Array, spec: SignalSpec) -> Clock:
 def clock_figure(clock: Clock, spec: SignalSpec) -> Picture:
     """How late each output is over the roll-out, in microseconds."""
     figure, axes = panels(height=3.0)
-    for lane, frequency in enumerate(spec.frequencies):
+    for lane, name in enumerate(spec.names):
         style = {"color": LINES[lane % len(LINES)], "marker": "os^D"[lane % 4], "markersize": 3}
-        axes.plot(clock.time, 1e6 * clock.late[lane], label=f"{frequency:g} Hz", **style)
+        axes.plot(clock.time, 1e6 * clock.late[lane], label=name, **style)
     axes.axhline(0, color="black", linewidth=0.8, linestyle="-")
     label(axes, "time since the reset (s)", "the output is late by (µs)", legend=True)
-    rates = "; ".join(f"{f:g} Hz {signed(ppm, 1)}" for f, ppm in zip(spec.frequencies, clock.ppm, strict=True))
+    rates = "; ".join(f"{name} {signed(ppm, 1)}" for name, ppm in zip(spec.names, clock.ppm, strict=True))
     over = f"over {clock.time[0] + clock.time[-1]:.0f} s"
     told = f"How late each output is {over}: lines that bend at first. Their slopes after the first tenth, in µs per s"
     return Picture(figure, f"{told}: {rates}.")
@@ -83,10 +87,11 @@ def signed(value: float, digits: int) -> str:
 
 def clock_table(clocks: Sequence[Clock], spec: SignalSpec) -> str:
     """The rate error of each frequency over several noise seeds, as a Markdown table."""
-    lines = ["| | rate error (ppm) | from, to | late after 10 min (ms) |", "| --- | ---: | ---: | ---: |"]
+    minutes = (clocks[0].time[0] + clocks[0].time[-1]) / 60
+    lines = [f"| | rate error (ppm) | from, to | late after {minutes:.3g} min (ms) |", "| --- | ---: | ---: | ---: |"]
     rates = np.array([clock.ppm for clock in clocks])
     late = 1e3 * clocks[0].late[:, -1]
-    for lane, name in enumerate(f"{f:g} Hz" for f in spec.frequencies):
+    for lane, name in enumerate(spec.names):
         spread = f"{signed(rates[:, lane].min(), 2)}, {signed(rates[:, lane].max(), 2)}"
         lines.append(f"| {name} | {signed(rates[:, lane].mean(), 2)} | {spread} | {signed(late[lane], 2)} |")
     return "\n".join(lines)

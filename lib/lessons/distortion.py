@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import numpy as np
 
+from lib.lessons.dynamics import repetition
 from lib.signals import Array, SignalSpec
 
 
@@ -40,14 +39,13 @@ def levels(amplitudes: Array) -> Array:
 def returning_share(error: Array, frequency: float, sample_rate: float) -> float:
     """Share of the squared error (samples,) that returns: its mean over repetitions, against all of it.
 
-    The error is folded at the shortest time that is both whole periods and whole samples.
-
-    Raises:
-        ValueError: the error is shorter than two such times.
+    The error is folded at the shortest time that is both whole periods and whole samples, or at that time of at most
+    half the error which is most nearly so. NaN if the error is shorter than two periods.
     """
-    fold = Fraction(frequency / sample_rate).limit_denominator(100_000).denominator
-    if len(error) < 2 * fold:
-        raise ValueError(f"error has {len(error)} samples: must have at least {2 * fold}, two repetitions")
+    half = len(error) // 2
+    if half < sample_rate / frequency:
+        return float("nan")
+    fold, _ = repetition(frequency, sample_rate, half)
     folded = error[: len(error) // fold * fold].reshape(-1, fold)
     return float(np.mean(folded.mean(axis=0) ** 2) / np.mean(folded**2))
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import pyplot as plt
+from matplotlib.image import imsave
 
 from lib.lessons.figures import BLUE, GREY, RED
 from lib.lessons.scripted import PAPER
@@ -35,7 +35,7 @@ def stepper_html(stepper: Stepper, unit: int = 0) -> str:
     if not 0 <= unit < size:
         raise ValueError(f"unit = {unit}: must be between 0 and {size - 1}")
     now = stepper.snapshot
-    name = f"{stepper.dataset.spec.frequencies[now.frequency]:g} Hz"
+    name = stepper.dataset.spec.names[now.frequency]
     facts = f"{name} · step {now.step} · gradient chain {now.chain} · memory held {now.held / 1e3:,.0f} kB · " + (
         "no output yet" if not now.step else f"MSE so far {now.mse:.1e}"
     )
@@ -116,7 +116,7 @@ def _strips(stepper: Stepper) -> str:
         if recent.size:
             image[:, : recent.shape[1]] = recent / max(1e-9, float(np.abs(recent).max()))
         buffer = io.BytesIO()
-        plt.imsave(buffer, image, cmap="RdBu", vmin=-1, vmax=1, format="png")
+        imsave(buffer, image, cmap="RdBu", vmin=-1, vmax=1, format="png", origin="upper", dpi=100)
         data = base64.b64encode(buffer.getvalue()).decode()
         content += f'<text x="{4 + 215 * k}" y="30" font-size="12" fill="#111">{name}</text>'
         content += (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
@@ -130,9 +131,9 @@ class Loop(NamedTuple):
         return found[np.argsort(-np.abs(found))]
 
 
-def repetition(frequency: float, sample_rate: float) -> tuple[int, int]:
-    """The least number of samples, up to 2,000, that holds whole periods as nearly as can be, and how many periods."""
-    share = Fraction(frequency / sample_rate).limit_denominator(2_000)
+def repetition(frequency: float, sample_rate: float, most: int = 2_000) -> tuple[int, int]:
+    """The least number of samples, up to ``most``, that holds whole periods as nearly as can be, and how many."""
+    share = Fraction(frequency / sample_rate).limit_denominator(most)
     return share.denominator, share.numerator
 
 
@@ -141,7 +142,8 @@ def find_loop(step_map: StepMap, frequency: float, sample_rate: float, settled: 
 
     The tangents are the derivative of the trigonometric polynomial through all points of the loop.
     """
-    samples, periods = (times * number for number in repetition(frequency, sample_rate))
+    one = repetition(frequency, sample_rate, max(2_000, math.ceil(sample_rate / frequency)))
+    samples, periods = (times * number for number in one)
     states = step_map.path(step_map.settle(round(settled * sample_rate)), samples)
     turns = 2j * np.pi * np.fft.fftfreq(samples)[:, None]
     tangents = np.fft.ifft(turns * np.fft.fft(states[:-1].numpy(), axis=0), axis=0).real

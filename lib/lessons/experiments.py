@@ -87,6 +87,8 @@ def pushes(
 ) -> tuple[Array, Array]:
     """Push the state of many copies of one lane off its loop, after 2 s, and follow amplitude and phase for 4 s.
 
+    The noise of a shorter recording is repeated.
+
     Args:
         model: the network; its own state is not touched.
         dataset: inputs.
@@ -99,7 +101,7 @@ def pushes(
         Change of the amplitude, relative, and of the phase, in degrees, in each second after the push; (4, count).
     """
     spec, second = dataset.spec, round(dataset.spec.sample_rate)
-    x = dataset.inputs[lane : lane + 1, : 6 * second]
+    x = dataset.inputs[lane : lane + 1].repeat(1, -(-6 * second // spec.n_samples), 1)[:, : 6 * second]
     with torch.random.fork_rng(), model.evaluation_state():
         torch.manual_seed(seed)
         model(x[:, : 2 * second])

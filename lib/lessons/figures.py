@@ -7,10 +7,9 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
 from cycler import cycler
 from IPython.display import display
-from matplotlib import pyplot as plt
+from matplotlib import style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -26,12 +25,10 @@ STYLE: Any = {
     "axes.prop_cycle": cycler(color=LINES, linestyle=["-", "--", "-.", ":"]),
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "axes.titlesize": "medium",
     "figure.constrained_layout.use": True,
     "figure.dpi": 110,
     "font.size": 10,
     "grid.color": "#DDDDDD",
-    "lines.linewidth": 1.4,
     "pdf.fonttype": 42,
     "savefig.facecolor": "white",
     "svg.hashsalt": "one sample at a time",  # else its identities differ from run to run
@@ -64,9 +61,13 @@ def panels(
     sharey: bool = False,
     width: float = 8,
 ) -> tuple[Figure, Any]:
-    """A figure in the project's style: ``width`` inches wide, each row ``height`` inches high; and its axes."""
-    with mpl.rc_context(STYLE):
-        return plt.subplots(rows, columns, figsize=(width, height * rows), sharex=sharex, sharey=sharey)
+    """A figure ``width`` inches wide, each row ``height`` inches high, and its axes; for no window, so without pyplot.
+
+    From here on this process draws in the project's style, whatever style, ``matplotlibrc`` or backend its reader has.
+    """
+    style.use(["default", STYLE])
+    figure = Figure(figsize=(width, height * rows))
+    return figure, figure.subplots(rows, columns, sharex=sharex, sharey=sharey)
 
 
 def label(axes: Axes, x: str, y: str, title: str = "", *, legend: bool = False) -> None:
@@ -88,7 +89,7 @@ def show(picture: Picture, name: str, run_dir: str = "") -> None:
     """Show a figure with its alternative text, and keep it if there is a run folder.
 
     Args:
-        picture: what to show; its figure is closed afterwards.
+        picture: what to show.
         name: file name without ending.
         run_dir: folder of the run; ``figures/<name>.png`` (300 dpi), ``.pdf``, ``.svg`` and ``.txt`` (the alternative
             text) are written there. Empty: nothing is written.
@@ -99,12 +100,11 @@ def show(picture: Picture, name: str, run_dir: str = "") -> None:
     if run_dir:
         folder = Path(run_dir) / "figures"
         for kind, options in FILES.items():
-            write_atomically(folder / f"{name}.{kind}", _render(figure, kind, **options))
+            write_atomically(folder / f"{name}.{kind}", render(figure, kind, **options))
         write_atomically(folder / f"{name}.txt", (alt + "\n").encode())
         log.info("figure %s written", name)
     width, height = figure.get_size_inches() * 96
-    rendered = _render(figure, "png", dpi=150, metadata={"Software": None})
-    plt.close(figure)
+    rendered = render(figure, **FILES["png"] | {"dpi": 150})
     display(
         {"image/png": rendered, "text/plain": f"Figure: {alt}"},
         raw=True,
@@ -112,8 +112,9 @@ def show(picture: Picture, name: str, run_dir: str = "") -> None:
     )
 
 
-def _render(figure: Figure, kind: str, **options: Any) -> bytes:
+def render(figure: Figure, kind: str = "png", **options: Any) -> bytes:
+    """A figure as the content of a file of one of the `FILES`, in the project's style."""
     buffer = io.BytesIO()
-    with mpl.rc_context(STYLE):
+    with style.context(["default", STYLE]):
         figure.savefig(buffer, format=kind, **options)
     return buffer.getvalue()

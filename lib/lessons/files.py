@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,12 +13,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.nodes import Node, ScalarNode
 
-from lib.checkpoint import versions, write_atomically
-from lib.settings import SettingsError
+from lib.checkpoint import from_home, versions, write_atomically
+from lib.settings import SettingsError, plain
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 MAX_ALIASED = 1_000_000  # characters of a YAML text when its aliases are written out; more only without aliases
+NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
 COPY = re.compile(r".*(-Copy\d*|-checkpoint|\.failed| - Copy.*| copy.*| \(.*\))(\.\w+)?")
 
 
@@ -52,8 +54,8 @@ def find_notebooks(names: Sequence[str] = ()) -> list[Path]:
     chosen = []
     for name in names:
         found = [path for path in everything if name in (path.stem, path.stem.split("_")[0])]
-        if not found and name.endswith(".ipynb") and Path(name).is_file():
-            found = [Path(name).resolve()]
+        if not found and name.endswith(".ipynb") and from_home(name).is_file():
+            found = [from_home(name).resolve()]
         if not found:
             known = ", ".join(path.stem for path in everything)
             raise SettingsError(f"notebook = {name!r}: must be one of {known}, or the path of an .ipynb file")
@@ -144,19 +146,31 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     return content
 
 
+def _each(change: Callable[[Any], Any], value: Any) -> Any:
+    """Nested mappings and rows, also those of NumPy and torch, with each single value changed."""
+    value = plain(value)
+    if isinstance(value, dict):
+        return {name: _each(change, part) for name, part in value.items()}
+    return [_each(change, part) for part in value] if isinstance(value, (list, tuple)) else change(value)
+
+
 def write_metrics(path: Path | str, results: dict[str, Any], parameters: dict[str, Any]) -> None:
-    """Write results as JSON, atomically, with the parameters and the versions that produced them."""
-    content = {"parameters": parameters, "versions": versions(), "results": results}
-    text = json.dumps(
-        content, indent=2, default=lambda value: value.tolist() if hasattr(value, "tolist") else str(value)
+    """Write results as JSON, atomically, with the parameters and the versions that produced them.
+
+    JSON has no infinity and no NaN: they become the texts `NO_NUMBERS`, of which `read_metrics` makes numbers again.
+    """
+    content = _each(
+        lambda value: json.dumps(value) if isinstance(value, float) and not math.isfinite(value) else value,
+        {"parameters": parameters, "versions": versions(), "results": results},
     )
-    write_atomically(Path(path), (text + "\n").encode())
+    write_atomically(path, (json.dumps(content, indent=2, default=str, allow_nan=False) + "\n").encode())
 
 
 def read_metrics(path: Path | str) -> dict[str, Any]:
     """Read what `write_metrics` wrote; ValueError if the file is damaged or holds something else."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(from_home(path).read_text(encoding="utf-8"))
+        content = _each(lambda value: float(value) if value in NO_NUMBERS else value, content)
         return {name: dict(content[name]) for name in ("parameters", "versions", "results")}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"metrics file {path}: damaged or not written by this project ({error!r})") from error

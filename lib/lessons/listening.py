@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +13,12 @@ from pydantic import Field
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lib.checkpoint import REFERENCE, CheckpointError, load_checkpoint, save_checkpoint
+from lib.checkpoint import REFERENCE, CheckpointError, find_checkpoint, save_checkpoint
 from lib.lessons.filters import kalman_gains
 from lib.lessons.listener import all_outputs, from_states, wire
 from lib.model import StatefulLSTMExtractor
 from lib.recipe import cosine
-from lib.settings import Settings
+from lib.settings import Settings, usual_torch
 from lib.signals import Array, SignalSpec, generate
 
 TURN = 2 * np.pi
@@ -128,6 +127,7 @@ def lessons(model: StatefulLSTMExtractor, config: ListeningConfig) -> list[Lesso
     return found
 
 
+@usual_torch()
 def train_extractor(
     config: ListeningConfig, checkpoint: Path | str | None = None, progress_bar: bool = True
 ) -> StatefulLSTMExtractor:
@@ -143,19 +143,15 @@ def train_extractor(
     optimizer = torch.optim.Adam(model.head.parameters(), betas=(0.9, 0.99))
     settings = {"model": model.config.model_dump(mode="json"), "listening": config.model_dump(mode="json")}
     done, path = 0, Path(checkpoint) if checkpoint else None
-    if path and path.exists():
-        content = load_checkpoint(path)
+    if path and (content := find_checkpoint(path)):
         if content.get("listening") != settings["listening"]:
             told = f"was made with {content.get('listening')}, but {settings['listening']} is asked for"
             raise CheckpointError(f"checkpoint = {path}: {told}; name another file, or remove this one")
         model.load_state_dict(content["weights"])
         optimizer.load_state_dict(content["optimizer"])
         done = content["updates"]
-    with ExitStack() as after:
-        after.callback(torch.set_num_threads, torch.get_num_threads())
-        torch.set_num_threads(1)  # their number changes the last bits
-        parts = lessons(model, config) if done < config.updates else []
-        bar = after.enter_context(tqdm(initial=done, total=config.updates, disable=not progress_bar, leave=False))
+    parts = lessons(model, config) if done < config.updates else []
+    with tqdm(initial=done, total=config.updates, disable=not progress_bar, leave=False) as bar:
         for update in range(done, config.updates):
             generator = torch.Generator().manual_seed(1_000_000 * config.weight_seed + update)
             loss = torch.stack([part.loss(model, generator) for part in parts]).sum()

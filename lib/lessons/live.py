@@ -98,7 +98,7 @@ def frequency_options(spec: SignalSpec, selected: int) -> str:
     """What a menu of the sines holds, as HTML."""
     return "".join(
         f'<option value="{i}"{" selected" if i == selected else ""}>{html.escape(text)}</option>'
-        for i, text in enumerate(f"{f:g} Hz" for f in spec.frequencies)
+        for i, text in enumerate(spec.names)
     )
 
 

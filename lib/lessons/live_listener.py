@@ -59,7 +59,7 @@ def live_listener(model: StatefulLSTMExtractor, spec: SignalSpec, name: str = "l
         "alpha": alpha,
     }
     image = picture_html(first_second(model, spec, selected)).replace("<img", '<img style="max-width:100%"', 1)
-    title = f"The extractor beside the filter: the first second of {spec.frequencies[selected]:g} Hz at α = {alpha:g}"
+    title = f"The extractor beside the filter: the first second of {spec.names[selected]} at α = {alpha:g}"
     aim = "turn the width of the noise and the start phase"
     return scripted("live", name, f"<div data-still>{image}</div>", title, aim, content, script("live_listener.js"))
 
@@ -80,7 +80,7 @@ def first_second(model: StatefulLSTMExtractor, spec: SignalSpec, selected: int, 
         above.plot(time, values, color=colour, linestyle=dash, label=which)
         below.semilogy(time, error, color=colour, linestyle=dash, label=which)
         told.append(f"from {error[round(spec.sample_rate / 10) - 1]:.1e} to {error[-1]:.1e} for the {which}")
-    label(above, "", "value, no unit", f"{spec.frequencies[selected]:g} Hz")
+    label(above, "", "value, no unit", spec.names[selected])
     legend_above(above)
     label(below, "time, s", "MSE, no unit", "over the last 0.1 s")
     alt = "Above: the first second, S(t) in grey, the target in light blue, the Kalman filter in dashed blue and the "

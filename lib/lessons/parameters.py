@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from IPython import get_ipython
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from lib.checkpoint import REFERENCE_CHECKPOINT, is_finished, load_checkpoint
+from lib.checkpoint import REFERENCE_CHECKPOINT, find_checkpoint, from_home, is_finished, load_checkpoint
 from lib.lessons.claims import mark_failed_claims
 from lib.model import ModelConfig
 from lib.settings import Settings, TrainingConfig
@@ -53,9 +53,17 @@ class NotebookParameters(Settings):
     duration: float = 10.0
     phase_turns: float = Field(1.0, ge=0, le=1)
 
+    @field_validator("run_dir")
+    @classmethod
+    def _from_home(cls, value: str) -> str:
+        return str(from_home(value)) if value else value
+
     def model_post_init(self, _context: object) -> None:
         """Refuse signals that cannot be, and noise seeds that have another use already."""
-        _ = self.spec
+        least = 2 / min(self.spec.frequencies)
+        if self.duration < least:
+            told = f"must hold two periods of the slowest sine, {least:g} s, so that its end tells more than its start"
+            raise ValueError(f"duration = {self.duration}: {told}")
         given = self.model_fields_set
         if {"train_noise_seed", "test_noise_seed"} <= given and self.train_noise_seed == self.test_noise_seed:
             raise ValueError(
@@ -101,7 +109,8 @@ class NotebookParameters(Settings):
     def checkpoint(self) -> Path:
         """The run's own checkpoint if notebook 03 has finished one, else the reference one."""
         own = self.own_checkpoint
-        return own if own and own.exists() and is_finished(load_checkpoint(own)) else REFERENCE_CHECKPOINT
+        content = find_checkpoint(own) if own else None
+        return own if own and content and is_finished(content) else REFERENCE_CHECKPOINT
 
     @property
     def comparison(self) -> Path:
@@ -121,11 +130,11 @@ class NotebookParameters(Settings):
 
 def choices(spec: SignalSpec) -> list[tuple[str, int]]:
     """Name and index of each frequency, for menus and tables: ``("3 Hz", 1)``."""
-    return [(f"{frequency:g} Hz", index) for index, frequency in enumerate(spec.frequencies)]
+    return [(name, index) for index, name in enumerate(spec.names)]
 
 
 def begin_notebook(**parameters: Any) -> NotebookParameters:
-    """Check a notebook's parameters, start the run's log, settle on one thread, and mark claims that do not hold.
+    """Check a notebook's parameters, start the log, settle PyTorch's threads and types, and mark failed claims.
 
     Args:
         **parameters: the variables of the notebook's parameters cell.
@@ -141,6 +150,9 @@ def begin_notebook(**parameters: Any) -> NotebookParameters:
         mark_failed_claims(shell)
     checked = NotebookParameters(**parameters)
     torch.set_num_threads(1)  # the lanes are too few to share out: a second thread makes every call slower
+    torch.set_default_dtype(torch.float32)  # the reader's own start-up files may have set others
+    torch.set_default_device(None)
+    torch.set_grad_enabled(True)
     if checked.run_dir:
         log_into(Path(checked.run_dir))
         logging.getLogger("lib").info("parameters: %s", dict(checked))

@@ -96,7 +96,7 @@ class Stepper:
         self._last_output: Tensor | None = None
         self._gates: Gates | None = None
         self._alive: weakref.WeakSet[Held] = weakref.WeakSet()
-        name = f"{self.dataset.spec.frequencies[self.frequency]:g} Hz"
+        name = self.dataset.spec.names[self.frequency]
         return self._look(f"A new sequence of {name} begins: there is no state yet.")
 
     def set_policy(self, policy: str) -> Snapshot:
@@ -153,7 +153,7 @@ class Stepper:
         self.sample += 1
         if self.policy in POLICIES[2:] and self.sample >= self.sequence_length:
             self.sample, self.frequency = 0, (self.frequency + 1) % spec.n_frequencies
-            happened = f"The sequence of {spec.frequencies[self.frequency]:g} Hz began with the old state: it leaked"
+            happened = f"The sequence of {spec.names[self.frequency]} began with the old state: it leaked"
         reset = self.policy == POLICIES[1] or (self.policy == POLICIES[2] and self.sample == 0)
         if reset:
             self.model.reset_state()

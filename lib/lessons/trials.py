@@ -77,7 +77,7 @@ def switches(
             loops[first].states[[round(k * spec.sample_rate / spec.frequencies[first] / phases) for k in range(phases)]]
             for first in others
         ]
-        ended = ends(model, spec, loops, torch.cat(states), second)
+        ended = ends(model, spec, loops, torch.cat(states), second) if others else []
         found |= {(first, second): ended[k * phases : (k + 1) * phases] for k, first in enumerate(others)}
     return found
 

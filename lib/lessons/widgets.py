@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as widgets
-import matplotlib as mpl
 from IPython.display import HTML
-from matplotlib import pyplot as plt
 
 from lib.lessons.drawing import stepper_html, still
-from lib.lessons.figures import STYLE, Picture
+from lib.lessons.figures import FILES, Picture, render
+from lib.lessons.parameters import choices
 from lib.lessons.scripted import PAPER, scripted
 from lib.lessons.stepper import POLICIES, Stepper
 
@@ -94,7 +92,7 @@ class StepperShell(Shell):
         first = next(iter(self.steppers.values()))
         self.network = widgets.Dropdown(options=list(self.steppers), description="network")
         self.selector = widgets.Dropdown(
-            options=[(f"{f:g} Hz", lane) for lane, f in enumerate(first.dataset.spec.frequencies)],
+            options=choices(first.dataset.spec),
             value=first.frequency,
             description="selector",
         )
@@ -138,12 +136,8 @@ class StepperShell(Shell):
 
 
 def picture_html(picture: Picture) -> str:
-    """A picture as an HTML image with its alternative text; the figure is closed."""
-    buffer = io.BytesIO()
-    with mpl.rc_context(STYLE):
-        picture.figure.savefig(buffer, format="png", dpi=90, metadata={"Software": None})
-    plt.close(picture.figure)
-    data = base64.b64encode(buffer.getvalue()).decode()
+    """A picture as an HTML image with its alternative text."""
+    data = base64.b64encode(render(picture.figure, **FILES["png"] | {"dpi": 90})).decode()
     return f'<img alt="{html.escape(" ".join(picture.alt.split()))}" src="data:image/png;base64,{data}">'
 
 

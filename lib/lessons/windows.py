@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ from lib.lessons.comparison import TASKS, lanes
 from lib.lessons.instruments import saved_bytes
 from lib.model import StatefulLSTMExtractor
 from lib.recipe import cosine, prepare_weights, signal_weights
-from lib.settings import TrainingConfig
+from lib.settings import TrainingConfig, usual_torch
 from lib.signals import Array, SignalSpec
 
 LENGTHS = {"assignment": (1, 10, 50, 100, 200, 500, 1000), "extraction": (1, 10, 50, 100, 500, 1000)}  # L, samples
@@ -90,6 +89,7 @@ def new_model(task: str, weight_seed: int, prepared: bool = True) -> StatefulLST
     return model
 
 
+@usual_torch()
 def train_windows(
     window: Window, rate: float, weight_seed: int, updates: int | None = None, progress_bar: bool = True
 ) -> tuple[StatefulLSTMExtractor, list[float]]:
@@ -104,22 +104,19 @@ def train_windows(
     """
     model, losses = new_model(window.task, weight_seed, window.prepared), []
     optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.99))
-    with ExitStack() as after:
-        after.callback(torch.set_num_threads, torch.get_num_threads())
-        torch.set_num_threads(1)  # their number changes the last bits
-        stream, steps = window.stream(), range(updates or window.updates)
-        for update in tqdm(steps, window.name, disable=not progress_bar, leave=False):
-            x, y, reset = next(stream)
-            loss = nn.functional.mse_loss(model(x, reset_state=reset), y)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.param_groups[0]["lr"] = rate * cosine(update / window.updates)
-            optimizer.step()
-            model.detach_state()
-            if window.task == "assignment":
-                signal_weights(model).zero_()
-            losses.append(loss.item())
+    stream, steps = window.stream(), range(updates or window.updates)
+    for update in tqdm(steps, window.name, disable=not progress_bar, leave=False):
+        x, y, reset = next(stream)
+        loss = nn.functional.mse_loss(model(x, reset_state=reset), y)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.param_groups[0]["lr"] = rate * cosine(update / window.updates)
+        optimizer.step()
+        model.detach_state()
+        if window.task == "assignment":
+            signal_weights(model).zero_()
+        losses.append(loss.item())
     model.reset_state()
     return model.eval(), losses
 

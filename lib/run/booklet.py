@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from bs4 import BeautifulSoup
 from pypdf import PdfReader
 
+from lib.checkpoint import write_atomically
 from lib.lessons.contents import Section
 from lib.lessons.files import find_notebooks
 from lib.run.render import BUILD, TEMPLATES, Chapter, chapter, copy_assets, front, headings_of
@@ -63,7 +64,7 @@ def booklet(path: Path = BUILD / "booklet.pdf") -> Path:
             )
             if pages == before:
                 break
-        os.replace(printed, path)
+        write_atomically(path, printed.read_bytes())
     return path
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from dask.system import CPU_COUNT
 
-from lib.checkpoint import CheckpointError
+from lib.checkpoint import CheckpointError, from_home
 from lib.lessons import files
 from lib.run import booklet, notebooks, publish, render, student, studies, trials
 from lib.settings import SettingsError
@@ -36,7 +36,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="set a notebook parameter, such as -p weight_seed 3; the value is YAML, so that a list is \"[1, 2]\", an "
         "empty text \"''\" and the text 5 \"'5'\"; may be repeated",
     )  # fmt: skip
-    run.add_argument("-f", "--file", type=Path, help="YAML file with parameters; -p goes before it")
+    run.add_argument("-f", "--file", type=from_home, help="YAML file with parameters; -p goes before it")
 
     many = commands.add_parser(
         "batch",
@@ -56,7 +56,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="values of a parameter: 3, or 16,32,64, or 0..9 (both ends included), or lists, \"[1, 2], [3]\"; a text "
         "that has a comma stands in quotes of its own, \"'a, b'\"; may be repeated",
     )  # fmt: skip
-    many.add_argument("-f", "--file", type=Path, help="YAML file with 'grid', 'runs' or both")
+    many.add_argument("-f", "--file", type=from_home, help="YAML file with 'grid', 'runs' or both")
     many.add_argument(
         "--workers", type=int, default=CPU_COUNT, help="processes (default: the cores that it may use, %(default)s)"
     )
@@ -66,11 +66,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )  # fmt: skip
     many.add_argument("--scheduler", default="", help="address of a running Dask scheduler, as tcp://host:8786")
     many.add_argument("--timeout", type=float, default=3600.0, help="seconds for one run (default: %(default)g)")
-    many.add_argument("--into", type=Path, default=notebooks.RUNS, help="where the batch's folder goes")
+    many.add_argument("--into", type=from_home, default=notebooks.RUNS, help="where the batch's folder goes")
 
     wide = commands.add_parser("seeds", help="test a checkpoint on many noise seeds, side by side, without notebooks")
     wide.add_argument("noise_seeds", help="such as 1000..1499 (both ends included)")
-    wide.add_argument("--checkpoint", type=Path, help="default: the shipped reference")
+    wide.add_argument("--checkpoint", type=from_home, help="default: the shipped reference")
     wide.add_argument("--name", default="seeds", help="name of the folder for the table (default: %(default)s)")
 
     put = commands.add_parser("publish", help="refresh the committed notebooks, figures and metrics from runs/NAME/")

@@ -205,28 +205,33 @@ def front(chapters: Sequence[Chapter]) -> str:
 
 @contextmanager
 def replaced(folder: Path) -> Iterator[Path]:
-    """An empty folder to write into, which takes the place of ``folder`` once all is written, and not before.
+    """An empty folder to write into, whose content takes the place of that of ``folder`` once all is written.
+
+    The folder itself stays, since it may be a link, the place of a mounted volume, or somebody's working folder.
 
     Raises:
         SettingsError: ``folder`` holds what is read.
-        OSError: it cannot be replaced, and is as it was. On Windows it cannot while a program has it open.
+        OSError: the content cannot be replaced, and is as it was. On Windows it cannot while a program has a file open.
     """
     check_target(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{folder.name}."
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix, ignore_cleanup_errors=True) as place:
-        fresh, old = Path(place, folder.name), Path(place, "old")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".", ignore_cleanup_errors=True) as place:
+        fresh, old = Path(place, "fresh"), Path(place, "old")
         fresh.mkdir()
+        old.mkdir()
         yield fresh
+        moved: list[tuple[Path, Path]] = []
         try:
-            if folder.exists():
-                os.replace(folder, old)
-            os.replace(fresh, folder)
-        except OSError as error:
-            raise OSError(f"folder = {folder}: cannot be replaced, close what has it open ({error})") from error
-        finally:
-            if old.exists() and not folder.exists():
-                os.replace(old, folder)
+            for source, target in ((folder, old), (fresh, folder)):
+                for path in [path for path in source.iterdir() if path != Path(place)]:
+                    os.replace(path, target / path.name)
+                    moved.append((path, target / path.name))
+        except BaseException as error:
+            for before, now in reversed(moved):
+                os.replace(now, before)
+            if isinstance(error, OSError):
+                raise OSError(f"folder = {folder}: cannot be replaced, close what has it open ({error})") from error
+            raise
 
 
 def check_target(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import tempfile
@@ -11,6 +10,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from lib.checkpoint import write_atomically
 from lib.lessons.files import NOTEBOOKS, ROOT, files_in, find_notebooks
 from lib.run.render import BUILD, PAGES, replaced
 
@@ -61,5 +61,5 @@ def student_copy(folder: Path = BUILD / "student") -> Path:
             nbformat.write(stripped, fresh / "notebooks" / path.name)
         with tempfile.TemporaryDirectory(dir=folder.parent) as place:
             archive = shutil.make_archive(str(Path(place, folder.name)), "zip", fresh)
-            os.replace(archive, folder.with_suffix(".zip"))
+            write_atomically(folder.with_suffix(".zip"), Path(archive).read_bytes())
     return folder

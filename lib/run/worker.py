@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ from distributed import get_worker
 from distributed.comm.addressing import get_address_host_port
 from papermill import PapermillExecutionError
 
-from lib.checkpoint import CheckpointError, load_checkpoint, write_atomically
+from lib.checkpoint import DamagedCheckpointError, find_checkpoint, write_atomically
 from lib.lessons.files import files_in, read_metrics
 from lib.lessons.parameters import CHECKPOINT_NAME, log_into
 from lib.run.notebooks import NotebookFailedError, execute, failed_claims, locked
@@ -172,9 +173,13 @@ def dask_setup(_worker: object) -> None:
 
 
 def set_damaged_aside(checkpoint: Path) -> None:
-    """Rename a checkpoint that cannot be read, so that its training begins anew instead of failing for ever."""
+    """Rename a checkpoint that is proved damaged, so that its training begins anew instead of failing for ever.
+
+    One that was set aside before stays. One that only cannot be read now stays as well: OSError or MemoryError.
+    """
+    checkpoint = Path(os.path.realpath(checkpoint))  # a link stays
     try:
-        if checkpoint.exists():
-            load_checkpoint(checkpoint)
-    except CheckpointError:
-        os.replace(checkpoint, checkpoint.with_suffix(".damaged"))
+        find_checkpoint(checkpoint)
+    except DamagedCheckpointError:
+        names = (checkpoint.with_suffix(f".damaged{number or ''}") for number in itertools.count())
+        os.replace(checkpoint, next(name for name in names if not os.path.lexists(name)))

@@ -28,9 +28,9 @@ def error_over_time(spec: SignalSpec, squared: Array) -> Picture:
         if edges[-1] < squared.shape[1]:  # the last sum reaches to the end of the recording
             means[-1] = squared[lane, edges[-2] : edges[-1]].mean()
         style = {"marker": MARKERS[lane % 4], "markersize": 3, "color": LINES[lane % len(LINES)]}
-        axes.plot((edges[:-1] + edges[1:]) / 2 / spec.sample_rate, means, label=f"{frequency:g} Hz", **style)
-        firsts.append(f"{frequency:g} Hz {means[0]:.0e}")
-        lasts.append(f"{frequency:g} Hz {means[-1]:.0e}")
+        axes.plot((edges[:-1] + edges[1:]) / 2 / spec.sample_rate, means, label=spec.names[lane], **style)
+        firsts.append(f"{spec.names[lane]} {means[0]:.0e}")
+        lasts.append(f"{spec.names[lane]} {means[-1]:.0e}")
     axes.set(yscale="log")
     label(axes, "time (s)", "squared error, mean of a period", "", legend=True)
     return Picture(
@@ -48,15 +48,16 @@ def error_by_phase(spec: SignalSpec, errors: Array, bins: int = 100) -> Picture:
     texts = []
     for lane, (axes, frequency) in enumerate(zip(flat, spec.frequencies, strict=False)):
         which = np.minimum((spec.time * frequency % 1 * bins + 1e-6).astype(int), bins - 1)[-errors.shape[1] :]
-        parts = [errors[lane, which == k] for k in range(bins)]
-        phase = (np.arange(bins) + 0.5) / bins
+        seen = np.unique(which)  # of 100 samples in 3 periods, say, not every hundredth of a period has one
+        parts = [errors[lane, which == k] for k in seen]
+        phase = (seen + 0.5) / bins
         low, high, means = (1e3 * np.array([f(part) for part in parts]) for f in (np.min, np.max, np.mean))
         axes.fill_between(phase, low, high, color=GREY, alpha=0.5, linewidth=0, label="all samples")
         axes.plot(phase, means, color=BLUE, linestyle="-", label="mean")
         below = lane >= spec.n_frequencies - columns
-        label(axes, "phase of the target (periods)" if below else "", "", f"{frequency:g} Hz")
+        label(axes, "phase of the target (periods)" if below else "", "", spec.names[lane])
         axes.yaxis.set_major_locator(MaxNLocator(4))
-        texts.append(f"{frequency:g} Hz within ±{np.abs(means).max() / 1e3:.0e}")
+        texts.append(f"{spec.names[lane]} within ±{np.abs(means).max() / 1e3:.0e}")
     for axes in flat[spec.n_frequencies :]:
         axes.set_axis_off()
     figure.supylabel("error (thousandths)", fontsize="medium")
@@ -74,9 +75,9 @@ def harmonic_levels(spec: SignalSpec, networks: Mapping[str, Array]) -> Picture:
     figure, grid = panels(1, len(networks), height=2.9, sharey=True)
     texts = []
     for axes, (name, found) in zip(np.atleast_1d(grid), networks.items(), strict=True):
-        for lane, (frequency, row) in enumerate(zip(spec.frequencies, found, strict=True)):
+        for lane, (frequency, row) in enumerate(zip(spec.names, found, strict=True)):
             style = {"marker": MARKERS[lane % 4], "markersize": 2.5, "color": LINES[lane % len(LINES)]}
-            axes.plot(np.arange(2, 2 + len(row)), row, label=f"{frequency:g} Hz", linewidth=0.5, **style)
+            axes.plot(np.arange(2, 2 + len(row)), row, label=frequency, linewidth=0.5, **style)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         label(axes, "harmonic (multiple of the frequency)", "", name)
         texts.append(f"{name}: the largest is {found.max():.0f} dB")
@@ -100,10 +101,10 @@ def error_distribution(spec: SignalSpec, parts: Mapping[str, Array]) -> Picture:
     middle = (bins[1:] + bins[:-1]) / 2
     gauss = np.exp(-(middle**2) / 2) / np.sqrt(2 * np.pi)
     for axes, (name, values) in zip(np.atleast_1d(grid), scaled.items(), strict=True):
-        for row, frequency, line in zip(values, spec.frequencies, cycle(("-", "--", "-.", ":")), strict=False):
+        for row, frequency, line in zip(values, spec.names, cycle(("-", "--", "-.", ":")), strict=False):
             heights = np.histogram(row, bins)[0] / len(row) / np.diff(bins)
             heights = np.where(heights > 0, heights, np.nan)
-            axes.step(middle, heights, where="mid", linestyle=line, linewidth=1.2, label=f"{frequency:g} Hz")
+            axes.step(middle, heights, where="mid", linestyle=line, linewidth=1.2, label=frequency)
         axes.plot(middle, gauss, color="black", linestyle="-", linewidth=0.8, label="Gaussian")
         axes.set(yscale="log", ylim=(1e-4, 2))
         label(axes, "error / RMSE", "", name)

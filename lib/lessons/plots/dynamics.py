@@ -22,7 +22,7 @@ def portraits(spec: SignalSpec, loops: Sequence[Loop], paths: Sequence[Tensor], 
     columns = min(4, len(loops))
     rows = -(-len(loops) // columns)
     figure, grid = panels(rows, columns, height=2.5)
-    for axes, f, loop, path, fixed in zip(np.ravel(grid), spec.frequencies, loops, paths, points, strict=False):
+    for axes, name, loop, path, fixed in zip(np.ravel(grid), spec.names, loops, paths, points, strict=False):
         ring = loop.states.numpy()
         middle = ring.mean(axis=0)
         plane = np.linalg.svd(ring - middle, full_matrices=False)[2][:2].T
@@ -33,7 +33,9 @@ def portraits(spec: SignalSpec, loops: Sequence[Loop], paths: Sequence[Tensor], 
         half = 1.9 * np.abs((ring - middle) @ plane).max()
         axes.set(xlim=(-half, half), ylim=(-half, half), aspect="equal")
         axes.locator_params(nbins=3)
-        label(axes, "direction 1", "direction 2" if axes is np.ravel(grid)[0] else "", f"{f:g} Hz")
+        label(axes, "direction 1", "direction 2" if axes is np.ravel(grid)[0] else "", name)
+    for axes in np.ravel(grid)[len(loops) :]:
+        axes.set_axis_off()
     names = ("from a random state", GREY, "-", ""), ("loop", BLUE, "-", ""), ("fixed point", RED, "none", "x")
     handles = [np.ravel(grid)[0].plot([], [], color=c, linestyle=line, marker=m, label=n)[0] for n, c, line, m in names]
     figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, fontsize="small")
@@ -53,10 +55,10 @@ def multipliers(spec: SignalSpec, networks: Mapping[str, Sequence[Loop]], count:
             sizes = np.abs(loop.multipliers()[:count]) ** (1 / loop.seconds)
             seen = sizes[sizes > REACHED]
             axes.plot(np.full(len(seen), lane), seen, color=LINES[lane % 4], marker=MARKERS[lane % 4], linestyle="none")
-            texts.append(f"{name}, {spec.frequencies[lane]:g} Hz: {sizes[0]:.5f} and then {sizes[1]:.0e}")
+            texts.append(f"{name}, {spec.names[lane]}: {sizes[0]:.5f} and then {sizes[1]:.0e}")
         axes.axhline(1, color="black", linewidth=0.8, linestyle=":")
         axes.set(yscale="log", ylim=(REACHED, 10), xlim=(-0.5, len(loops) - 0.5))
-        axes.set_xticks(range(len(loops)), [f"{f:g}" for f in spec.frequencies])
+        axes.set_xticks(range(len(loops)), [name.removesuffix(" Hz") for name in spec.names])
         label(axes, "selector (Hz)", "size of multiplier" if axes is np.atleast_1d(grid)[0] else "", name)
     return Picture(figure, f"Sizes of the largest Floquet multipliers, logarithmic. {'; '.join(texts)}.")
 
@@ -66,7 +68,7 @@ def eigenvalues(spec: SignalSpec, found: Sequence[Sequence[Array]]) -> Picture:
     columns = min(4, len(found))
     figure, grid = panels(-(-len(found) // columns), columns, height=2.7)
     texts = []
-    for axes, f, points in zip(np.ravel(grid), spec.frequencies, found, strict=False):
+    for axes, f, name, points in zip(np.ravel(grid), spec.frequencies, spec.names, found, strict=False):
         angle = 2 * np.pi * f / spec.sample_rate
         high = 2.6 * angle
         turn = np.linspace(-0.5, 0.5, 401)
@@ -82,8 +84,10 @@ def eigenvalues(spec: SignalSpec, found: Sequence[Sequence[Array]]) -> Picture:
             axes.plot(values[~out].real, values[~out].imag, color=BLUE, marker=".", linestyle="none")
         axes.set(xlim=(0.94, 1.05), ylim=(-high, high))
         axes.locator_params(nbins=3)
-        label(axes, "real part", "imaginary part" if axes is np.ravel(grid)[0] else "", f"{f:g} Hz")
-        texts.append(f"{f:g} Hz: {outside} of {len(points)} fixed points with an eigenvalue outside")
+        label(axes, "real part", "imaginary part" if axes is np.ravel(grid)[0] else "", name)
+        texts.append(f"{name}: {outside} of {len(points)} fixed points with an eigenvalue outside")
+    for axes in np.ravel(grid)[len(found) :]:
+        axes.set_axis_off()
     names = [("outside the unit circle", RED, "none", "o"), ("inside", BLUE, "none", ".")]
     names += [("unit circle", "black", "-", ""), ("angle of the sine", ORANGE, "--", "")]
     axes = np.ravel(grid)[0]
@@ -97,7 +101,7 @@ def responses(spec: SignalSpec, found: Sequence[Mapping[str, tuple[Array, Array,
     columns = min(2, len(found))
     figure, grid = panels(-(-len(found) // columns), columns, height=2.1, sharex=True)
     shown = np.ravel(grid)
-    for axes, f, pushes in zip(shown, spec.frequencies, found, strict=False):
+    for axes, title, pushes in zip(shown, spec.names, found, strict=False):
         for (name, (at, predicted, measured)), colour, marker in zip(
             pushes.items(), (RED, BLUE), ("s", "o"), strict=False
         ):
@@ -107,7 +111,9 @@ def responses(spec: SignalSpec, found: Sequence[Mapping[str, tuple[Array, Array,
         axes.axhline(0, color="black", linewidth=0.8, linestyle="-")
         below = axes in shown[-columns:]
         label(axes, "share of the period" if below else "", "samples ahead" if axes in shown[::columns] else "")
-        axes.set_title(f"{f:g} Hz", loc="left")
+        axes.set_title(title, loc="left")
+    for axes in shown[len(found) :]:
+        axes.set_axis_off()
     handles, names = shown[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=4, frameon=False, fontsize="small")
     largest = {name: max(float(np.abs(pushes[name][1]).max()) for pushes in found) for name in found[0]}
@@ -117,7 +123,7 @@ def responses(spec: SignalSpec, found: Sequence[Mapping[str, tuple[Array, Array,
 
 def ends_grid(spec: SignalSpec, networks: Mapping[str, Mapping[tuple[int, int], Sequence[End]]]) -> Picture:
     """Which share of the starts ends on the selector's loop: rows are where it came from, columns the selector."""
-    names = [f"{f:g}" for f in spec.frequencies]
+    names = [name.removesuffix(" Hz") for name in spec.names]
     figure, grid = panels(1, len(networks), height=3.0)
     texts = []
     for axes, (name, found) in zip(np.atleast_1d(grid), networks.items(), strict=True):

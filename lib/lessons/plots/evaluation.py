@@ -28,10 +28,10 @@ def graph_1(spec: SignalSpec, mixed: Array, prediction: Array, index: int = 1, s
     axes.plot(time, spec.targets[index, shown], color=BLUE, linewidth=2.2, linestyle="-", label="target")
     dots = {"linestyle": "none", "marker": "o", "markersize": 2.8}
     axes.plot(time[::10], prediction[index, shown][::10], color=RED, label="output, every 10th sample", **dots)
-    label(axes, "time (s)", "S, target, output", f"f = {spec.frequencies[index]:g} Hz", legend=True)
+    label(axes, "time (s)", "S, target, output", f"f = {spec.names[index]}", legend=True)
     return Picture(
         figure,
-        f"The first {seconds:g} s at {spec.frequencies[index]:g} Hz: behind, in grey, the noisy mixed input, a "
+        f"The first {seconds:g} s at {spec.names[index]}: behind, in grey, the noisy mixed input, a "
         "shapeless band; the target as a blue sine; the network's output as red dots, which are at most "
         f"{np.abs(prediction[index, shown] - spec.targets[index, shown]).max():.3f} away from it.",
     )
@@ -49,7 +49,7 @@ def graph_2(spec: SignalSpec, prediction: Array, seconds: float = 1.0) -> Pictur
         time = spec.time[shown]
         axes.plot(time, spec.targets[i, shown], color=BLUE, linewidth=3.5, alpha=0.5, linestyle="-", label="target")
         axes.plot(time, prediction[i, shown], color=RED, linewidth=1.2, linestyle="--", label="LSTM output")
-        title = f"{spec.frequencies[i]:g} Hz: MSE {scores['mse']:.1e}, R² {scores['r2']:.6f}"
+        title = f"{spec.names[i]}: MSE {scores['mse']:.1e}, R² {scores['r2']:.6f}"
         below, left = i >= spec.n_frequencies - columns, i % columns == 0
         label(axes, "time (s)" if below else "", "target, output" if left else "", title)
         texts.append(title)

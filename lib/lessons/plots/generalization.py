@@ -43,11 +43,11 @@ def between_selectors(spec: SignalSpec, networks: Mapping[str, Sequence[Between]
                 style = {"marker": marker, "markersize": 4, "color": colour, "linestyle": "none", "label": start}
                 upper.plot(found.mixtures, found.frequency[STARTS.index(start)], **style)
                 lower.plot(found.mixtures, found.amplitude[STARTS.index(start)], **style)
-            low, high = (spec.frequencies[index] for index in found.pair)
-            for frequency in (low, high):
-                upper.axhline(frequency, color="black", linestyle=":", linewidth=0.8)
+            low, high = (spec.names[index].removesuffix(" Hz") for index in found.pair)
+            for index in found.pair:
+                upper.axhline(spec.frequencies[index], color="black", linestyle=":", linewidth=0.8)
             lower.set_ylim(-0.1, 1.3)
-            label(upper, "", "" if column else "frequency (Hz)", f"{name}, {low:g} to {high:g} Hz")
+            label(upper, "", "" if column else "frequency (Hz)", f"{name}, {low} to {high} Hz")
             last = number == len(networks) - 1
             label(lower, "weight of the second selector" if last else "", "" if column else "amplitude")
     handles, names = rows[0, 0].get_legend_handles_labels()

@@ -15,7 +15,7 @@ from lib.signals import Array, SignalSpec, draw_noise, noisy_components
 def components(spec: SignalSpec, noisy: Array, mixed: Array, index: int = 1, seconds: float = 1.0) -> Picture:
     """One noisy component (of ``noisy``, (samples, n_frequencies)) with its target, above the mixture (samples,)."""
     shown = slice(0, round(seconds * spec.sample_rate))
-    time, name = spec.time[shown], f"{spec.frequencies[index]:g} Hz"
+    time, name = spec.time[shown], spec.names[index]
     figure, (upper, lower) = panels(2, 1, height=2.1, sharex=True)
     upper.plot(time, noisy[shown, index], color=GREY, linewidth=0.6, linestyle="-", label="noisy component")
     upper.plot(time, spec.targets[index, shown], color=BLUE, linewidth=2, linestyle="-", label="pure target")
@@ -67,7 +67,7 @@ def spectra(spec: SignalSpec, signals: Mapping[str, Array]) -> Picture:
         axis.plot(*amplitude_spectrum(signal, spec.sample_rate), color=BLUE, linewidth=1)
         axis.set_xlim(0, max(spec.frequencies) + 3)
         label(axis, "frequency (Hz)", "amplitude of the sine" if axis is np.atleast_1d(axes)[0] else "", name)
-    lines = ", ".join(f"{f:g}" for f in spec.frequencies)
+    lines = ", ".join(name.removesuffix(" Hz") for name in spec.names)
     return Picture(
         figure,
         f"Amplitude spectra. Left, {next(iter(signals))}: a flat floor near zero with nothing at {lines} Hz. Right, "
@@ -135,7 +135,7 @@ def explore(phase_turns: float = 1.0, amplitude_spread: float = 0.2, noise_seed:
     spread = (1 - amplitude_spread, 1 + amplitude_spread)
     spec = SignalSpec(phase_range=(-width, width), amplitude_range=spread)
     noisy = noisy_components(spec, *draw_noise(spec, noise_seed))
-    mixed, name = noisy.mean(axis=1), f"{spec.frequencies[index]:g} Hz"
+    mixed, name = noisy.mean(axis=1), spec.names[index]
     gain = coherent_gain(spec)
     figure, ((waveform, spectrum), (lags, left)) = panels(2, 2, height=2.2)
     waveform.plot(spec.time[:1000], mixed[:1000], color=GREY, linewidth=0.6, linestyle="-")

@@ -26,7 +26,7 @@ def order(spec: SignalSpec, layout: str, chunks: int = 4) -> Picture:
                 left = sequence * chunks + chunk
                 colour = (BLUE, GREEN, PURPLE, ORANGE)[index % 4]
                 axes.add_patch(Rectangle((left, lane + 0.1), 1, 0.8, facecolor=colour, alpha=0.25, edgecolor=colour))
-                name = f"{spec.frequencies[index]:g} Hz" if parallel else f"{spec.frequencies[index]:g} Hz\nno. {chunk}"
+                name = spec.names[index] if parallel else f"{spec.names[index]}\nno. {chunk}"
                 axes.text(left + 0.5, lane + 0.5, name, ha="center", va="center", fontsize=9 if parallel else 7)
                 axes.axvline(left, color=GREY if chunk else RED, linestyle=":" if chunk else "-", linewidth=2)
     axes.plot([], [], color=RED, linestyle="-", linewidth=2, label="reset")
@@ -80,11 +80,11 @@ def state_traces(spec: SignalSpec, hidden: Tensor, cell: Tensor, lane: int) -> P
         image = axis.imshow(values / np.maximum(swing, 1e-9), aspect="auto", cmap="RdBu", vmin=-1, vmax=1, extent=box)
         axis.grid(visible=False)
         figure.colorbar(image, ax=axis, label=f"{name[-1]} / its largest swing")
-        title = f"{name}, {spec.frequencies[lane]:g} Hz; largest swing {swing.max():.2g}"
+        title = f"{name}, {spec.names[lane]}; largest swing {swing.max():.2g}"
         label(axis, "time (s)" if axis is axes[1] else "", "unit", title)
     return Picture(
         figure,
-        f"Images of all {hidden.shape[2]} units over {seconds:g} s at the selector of {spec.frequencies[lane]:g} Hz, "
+        f"Images of all {hidden.shape[2]} units over {seconds:g} s at the selector of {spec.names[lane]}, "
         "each in units of its own largest swing. After a short start the units repeat the same stripes with the period "
         "of the sine, each at a phase of its own.",
     )
@@ -93,12 +93,12 @@ def state_traces(spec: SignalSpec, hidden: Tensor, cell: Tensor, lane: int) -> P
 def orbits(spec: SignalSpec, states: Mapping[str, Tensor], lanes: Sequence[int]) -> Picture:
     """The path of the state in its two leading directions, a row per name and a column per lane."""
     figure, grid = panels(len(states), len(lanes), height=2.1)
-    for row, (name, state) in zip(np.atleast_2d(grid), states.items(), strict=True):
+    for row, (name, state) in zip(np.reshape(grid, (-1, len(lanes))), states.items(), strict=True):
         for axis, lane in zip(row, lanes, strict=True):
             path = orbit(state[lane])
             axis.plot(path[:, 0], path[:, 1], color=BLUE, linestyle="-", linewidth=0.8)
             axis.plot(*path[0], color=RED, marker="o", markersize=6, linestyle="none")
-            title = f"{name}, {spec.frequencies[lane]:g} Hz"
+            title = f"{name}, {spec.names[lane]}"
             axis.set_aspect("equal", adjustable="datalim")  # else a flat cloud would look round
             axis.locator_params(nbins=3)
             label(axis, "direction 1", "direction 2" if lane == lanes[0] else "", title)
@@ -168,4 +168,4 @@ def outputs(spec: SignalSpec, results: Mapping[str, Array], index: int, mark: fl
             axis.axvline(mark, color="black", linestyle=":")
         label(axis, "time (s)" if axis is axes[-1] else "", "output", name, legend=axis is axes[0])
     errors = [f"{name}: MSE {np.mean((o - target[: len(o)]) ** 2):.2g}" for name, o in results.items()]
-    return Picture(figure, f"Target and output at {spec.frequencies[index]:g} Hz. {'; '.join(errors)}.")
+    return Picture(figure, f"Target and output at {spec.names[index]}. {'; '.join(errors)}.")

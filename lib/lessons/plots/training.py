@@ -68,9 +68,9 @@ def eigenvalues(found: Mapping[str, Array], spec: SignalSpec) -> Picture:
             axes.plot(values.real, values.imag, marker, color=color, markersize=4, linestyle="none", label=name)
         axes.set_aspect("equal", adjustable="box")
     reach = 2.5 * 2 * np.pi * max(spec.frequencies) / spec.sample_rate
-    for frequency in spec.frequencies:
+    for name, frequency in zip(spec.names, spec.frequencies, strict=True):
         point = np.exp(2j * np.pi * frequency / spec.sample_rate)
-        edge.annotate(f"{frequency:g} Hz", (point.real, point.imag), (8, 0), textcoords="offset points", fontsize=8)
+        edge.annotate(name, (point.real, point.imag), (8, 0), textcoords="offset points", fontsize=8)
         edge.plot(point.real, point.imag, ".", color="black", markersize=4, linestyle="none")
     edge.set(xlim=(1 - 1.6 * reach, 1 + 0.9 * reach), ylim=(-1.25 * reach, 1.25 * reach))
     label(whole, "real part", "imaginary part", legend=True)
@@ -96,8 +96,9 @@ def growth(run: TrainingRun, spec: SignalSpec) -> Picture:
     label(upper, "", "squared error", legend=True)
     horizons = np.array(run.history["horizon"][:end]) / spec.sample_rate
     lower.step(updates, horizons, color=BLUE, linestyle="-", where="post", label="horizon")
-    for frequency, style in zip((min(spec.frequencies), max(spec.frequencies)), ("--", ":"), strict=True):
-        lower.axhline(1 / frequency, color=GREY, linestyle=style, label=f"a period of {frequency:g} Hz")
+    slowest, fastest = (pick(zip(spec.frequencies, spec.names, strict=True)) for pick in (min, max))
+    for (frequency, name), style in zip((slowest, fastest), ("--", ":"), strict=True):
+        lower.axhline(1 / frequency, color=GREY, linestyle=style, label=f"a period of {name}")
     lower.set_yscale("log")
     label(lower, "update of the optimizers", "horizon (s)", legend=True)
     jumps = int(np.sum(np.diff(horizons) > 0))
@@ -105,7 +106,7 @@ def growth(run: TrainingRun, spec: SignalSpec) -> Picture:
         figure,
         f"Above, the loss in the {end} updates of growth, on a logarithmic scale: it falls to the threshold of "
         f"{run.config.grow_below:g}, and jumps up when the horizon is lengthened, {jumps} times. Below, the horizon: "
-        f"from {horizons[0]:.2g} s, one period of {max(spec.frequencies):g} Hz, to {horizons[-1]:.2g} s.",
+        f"from {horizons[0]:.2g} s, one period of {fastest[1]}, to {horizons[-1]:.2g} s.",
     )
 
 
@@ -136,7 +137,7 @@ def clocks(ppm: Mapping[str, Array], spec: SignalSpec) -> Picture:
     rows = np.arange(spec.n_frequencies)
     for (name, values), marker, color in zip(ppm.items(), cycle("osD^"), cycle((RED, BLUE, GREEN)), strict=False):
         axes.plot(np.maximum(np.abs(values), 1e-3), rows, marker, color=color, linestyle="none", label=name)
-    axes.set(xscale="log", yticks=rows, yticklabels=[f"{f:g} Hz" for f in spec.frequencies])
+    axes.set(xscale="log", yticks=rows, yticklabels=spec.names)
     axes.invert_yaxis()
     axes.margins(y=0.15)
     label(axes, "error of rate, amount (parts per million; 0.001 stands for less too)", "", legend=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -42,16 +43,16 @@ def by_length(panels_of: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]
 def rule(spec: SignalSpec, found: Mapping[int, Array], best: Mapping[int, Array]) -> Picture:
     """The error of each sine without a state, against the periods of that sine in a window; arrays (n_frequencies,)."""
     figure, axes = panels(height=3.0)
-    for k, (frequency, colour) in enumerate(zip(spec.frequencies, COLOURS, strict=False)):
+    for k, (frequency, name, colour) in enumerate(zip(spec.frequencies, spec.names, cycle(COLOURS), strict=False)):
         periods = [length * frequency / spec.sample_rate for length in found]
-        axes.plot(periods, [mse[k] for mse in found.values()], "o", color=colour, label=f"{frequency:g} Hz")
+        axes.plot(periods, [mse[k] for mse in found.values()], "o", color=colour, label=name)
         axes.plot(periods, [max(mse[k], 1e-7) for mse in best.values()], "_", color="black", markersize=13)
     axes.set(xscale="log", yscale="log")
     for count in range(1, 8):
         axes.axvline(count, color="black", linewidth=0.6, linestyle=":")
     label(axes, "periods of the sine in a window (dotted: 1 to 7)", "MSE", "no state", legend=True)
     whole = {
-        f"{frequency:g} Hz at {length}": mse[k]
+        f"{spec.names[k]} at {length}": mse[k]
         for length, mse in found.items()
         for k, frequency in enumerate(spec.frequencies)
         if abs(length * frequency / spec.sample_rate % 1) < 1e-9
