@@ -3,26 +3,27 @@ NAME ?= default
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
 PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python3 python; do \
 	$$name -c "$(SUPPORTED)" 2>/dev/null && echo $$name && break; done)
-BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+VENV := .venv
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: help env run test publish site pdf student benchmark studies reference constraints lint lab watch clean
+.PHONY: help env run test units pythons publish site pdf student benchmark studies reference constraints lint lab watch clean
 
 help:  ## show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
 
-env: .venv/installed  ## make .venv with the pinned versions
+env: $(VENV)/installed  ## make .venv with the pinned versions
 
 # An environment that is not finished, or that another PYTHON= than the given one has made, is made anew.
 ifneq ($(origin PYTHON),file)
 VERSION := -c "import sys; print(sys.version)"
 ifneq ($(shell "$(PYTHON)" $(VERSION) 2>/dev/null),$(shell $(BIN)/python $(VERSION) 2>/dev/null))
-.PHONY: .venv/installed
+.PHONY: $(VENV)/installed
 endif
 endif
 
-.venv/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml constraints.txt
 	@"$(or $(PYTHON),python3)" -c "$(SUPPORTED)" 2>/dev/null || { echo "Python 3.11 to 3.14 is needed, under a name as python3.13; or give its path: make $(MAKECMDGOALS) PYTHON=path"; exit 1; }
-	"$(PYTHON)" -m venv --clear .venv
+	"$(PYTHON)" -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch $@
 
@@ -31,6 +32,14 @@ run: env  ## execute the notebooks in order into runs/$(NAME)/
 
 test: env lint  ## lint, static types, unit and browser tests, notebooks against their committed outputs
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests
+
+units: env  ## the unit tests that need neither a browser nor a run of the notebooks
+	$(BIN)/python -m pytest -m "not browser and not series" tests
+
+pythons:  ## the same with each of Python 3.12 to 3.14 that is here, in .venv-3.12 and so on
+	@for version in $(or $(PYTHONS),$(error Python 3.12, 3.13 or 3.14 is needed, under a name as python3.13)); do \
+		$(MAKE) units PYTHON=python$$version VENV=.venv-$$version || exit 1; done
+PYTHONS ?= $(shell for version in 3.12 3.13 3.14; do python$$version -c pass 2>/dev/null && echo $$version; done; true)
 
 lint: env  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -62,9 +71,9 @@ benchmark: env  ## throughput of a batch of 200 runs against bare papermill
 	$(BIN)/python tests/benchmark_batch.py
 
 constraints: env  ## write the installed versions into constraints.txt; what other Pythons and systems need stays
-	$(BIN)/python -m pip freeze --local --all --exclude pip --exclude-editable | sed 's/+cpu$$//' > .venv/freeze.txt
-	cat .venv/freeze.txt constraints.txt | awk -F== '!seen[$$1]++' | LC_ALL=C sort -f > .venv/constraints.txt
-	mv .venv/constraints.txt constraints.txt
+	$(BIN)/python -m pip freeze --local --all --exclude pip --exclude-editable | sed 's/+cpu$$//' > $(VENV)/freeze.txt
+	cat $(VENV)/freeze.txt constraints.txt | awk -F== '!seen[$$1]++' | LC_ALL=C sort -f > $(VENV)/constraints.txt
+	mv $(VENV)/constraints.txt constraints.txt
 
 lab: env  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
@@ -73,4 +82,4 @@ watch: env  ## drive the widgets in a visible browser, slowly (needs chromium an
 	WATCH=1 $(BIN)/python -m pytest tests/test_browser.py
 
 clean:  ## remove the environment, caches and build products; keeps runs/
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+	rm -rf .venv* build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from lib import FrequencyDataset, SignalSpec, StatefulLSTMExtractor
+from lib.run.booklet import find_browser
 
 
 @pytest.fixture(autouse=True)
@@ -28,3 +29,8 @@ def model(spec) -> StatefulLSTMExtractor:
 
 def pytest_addoption(parser):
     parser.addoption("--executed", help="folder of a run of the series that the tests judge instead of making one")
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("browser") and not find_browser():
+        pytest.skip("needs chromium")

@@ -27,7 +27,7 @@ from lib.run.booklet import find_browser
 from lib.run.render import single_page
 
 BROWSER = find_browser()
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs chromium")
+pytestmark = pytest.mark.browser
 SHOTS = os.environ.get("SCREENSHOTS")  # a folder to leave pictures in
 WATCH = bool(os.environ.get("WATCH"))  # a visible browser, slowed down
 MINUTES = 60_000  # milliseconds

@@ -18,7 +18,6 @@ from lib.run.booklet import find_browser
 from lib.signals import generate
 
 BROWSER = find_browser()
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="needs chromium")
 SHOTS = os.environ.get("SCREENSHOTS")  # a folder to leave pictures in
 PHONE, DESK = {"width": 360, "height": 900}, {"width": 1000, "height": 800}
 LIVE = """document.querySelector("[data-live]").live"""
@@ -95,7 +94,7 @@ def errors(page):
     return [float(part) for part in found.groups()]
 
 
-@needs_browser
+@pytest.mark.browser
 def test_the_numbers_are_those_of_pytorch_and_of_the_filter(visit):
     """A wired extractor of the shipped size, over two seconds of each sine."""
     spec = listening(0.25, duration=2.0)
@@ -110,7 +109,7 @@ def test_the_numbers_are_those_of_pytorch_and_of_the_filter(visit):
         np.testing.assert_allclose(estimates, kalman(spec, mixed)[selected], atol=1e-9)
 
 
-@needs_browser
+@pytest.mark.browser
 @pytest.mark.parametrize("activation", ["relu", "tanh", "identity"])
 def test_any_head_and_any_signals(visit, activation):
     """Other frequencies, rate and amplitudes, and the width of the noise turned on the page."""
@@ -132,7 +131,7 @@ def test_any_head_and_any_signals(visit, activation):
     assert np.isfinite(exact).all()
 
 
-@needs_browser
+@pytest.mark.browser
 def test_signals_are_drawn_as_the_filter_expects_them(visit):
     """Its error over many draws is what it counts on; and a page that is loaded again repeats itself."""
     spec = listening(0.5, duration=1.0)
@@ -151,7 +150,7 @@ def test_signals_are_drawn_as_the_filter_expects_them(visit):
     assert errors(page) == first
 
 
-@needs_browser
+@pytest.mark.browser
 def test_controls_do_what_they_say(visit):
     spec = listening(0.25)
     page = visit(wire(spec, 64, 512), spec, color_scheme="light")
@@ -195,7 +194,7 @@ def test_controls_do_what_they_say(visit):
     shoot(page, "listener-late")
 
 
-@needs_browser
+@pytest.mark.browser
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
 def test_it_follows_the_scheme_and_fits(visit, size):
     spec = listening(0.25)
@@ -219,7 +218,7 @@ def test_it_follows_the_scheme_and_fits(visit, size):
       document.querySelector("canvas").width < 1400""")
 
 
-@needs_browser
+@pytest.mark.browser
 def test_without_scripts_there_is_a_picture_that_fits(visit):
     page = visit(extractor(), listening(0.25), viewport=PHONE, java_script_enabled=False)
     assert page.get_by_text("This is a still picture.").is_visible()

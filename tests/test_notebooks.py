@@ -17,6 +17,7 @@ from lib.run import notebooks
 from lib.run.notebooks import NotebookFailedError, failed_claims
 from lib.run.publish import FIGURES, METRICS
 
+pytestmark = pytest.mark.series
 ALL = files.find_notebooks()
 SAME = 1.0  # root mean square difference of the pixels, of 255
 # What is learnt ends in other numbers on another processor: of these figures, the text is compared, with its tolerance.

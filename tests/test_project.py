@@ -47,14 +47,27 @@ def read(path: Path) -> nbformat.NotebookNode:
     return nbformat.read(path, as_version=4)
 
 
-def test_conda_and_pip_agree():
+def pins() -> dict[str, str]:
+    """The version of each package that constraints.txt names."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines), "no host name, no path, no local build"
+    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+
+
+def test_every_pin_lies_in_the_range_that_the_project_permits():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for line in project["dependencies"] + project["optional-dependencies"]["test"]:
+        requirement = Requirement(line)
+        assert [part.operator for part in requirement.specifier] == [">="], "the version that was tried as the lowest"
+        assert pins()[canonicalize_name(requirement.name)] in requirement.specifier, line
+
+
+def test_conda_and_make_install_the_pins():
     conda = read_yaml(ROOT / "environment.yml")["dependencies"]
-    pip = next(entry["pip"] for entry in conda if isinstance(entry, dict))
-    assert [line for line in pip if not line.startswith("--")] == project["dependencies"]
-    assert all("==" in line for line in project["dependencies"] + project["optional-dependencies"]["test"])
-    assert "torch==2.13.0" in project["dependencies"]
-    assert "python=3.11" in conda
+    assert conda == ["python=3.11", "pip", {"pip": ["--constraint constraints.txt", "--editable ."]}]
+    call = ["make", "--dry-run", "--always-make", "env", f"PYTHON={sys.executable}"]
+    plan = subprocess.run(call, cwd=ROOT, check=True, capture_output=True, encoding="utf-8", env=NO_MAKE).stdout
+    assert "--constraint constraints.txt --editable '.[test]'" in plan
 
 
 def needed(name: str, extras: frozenset[str] = frozenset()) -> set[str]:
@@ -78,11 +91,8 @@ def needed(name: str, extras: frozenset[str] = frozenset()) -> set[str]:
 
 def test_everything_that_is_installed_is_pinned():
     """Indirect packages too; run `make constraints` when this fails."""
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines), "no host name, no path, no local build"
-    pinned = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
     installed = {name: metadata.version(name).split("+")[0] for name in needed(PROJECT, frozenset({"test"}))}
-    assert {name: pinned.get(name) for name in installed} == installed
+    assert {name: pins().get(name) for name in installed} == installed
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")

@@ -25,8 +25,6 @@ NAMES = ["index", *(path.stem for path in find_notebooks())]
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 WIDTHS = {"phone": (390, 844), "desktop": (1440, 1000)}
 
-needs_browser = pytest.mark.skipif(not CHROMIUM, reason="needs chromium")
-
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory) -> Path:
@@ -87,7 +85,7 @@ def test_every_question_can_be_reached_from_the_index(soups):
             assert question["asks"] in links, f"{QUESTIONS.name}: {question['asks']}"
 
 
-@needs_browser
+@pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", WIDTHS)
 @pytest.mark.parametrize("name", NAMES)
@@ -119,7 +117,7 @@ def test_pages_in_the_browser(pages, browser, name, size, scheme):
     context.close()
 
 
-@needs_browser
+@pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_summary_of_a_batch(browser, tmp_path, scheme):
     rows = [
@@ -143,7 +141,7 @@ def test_the_summary_of_a_batch(browser, tmp_path, scheme):
     page.close()
 
 
-@needs_browser
+@pytest.mark.browser
 def test_pages_are_read_with_the_keyboard(pages, browser):
     page = browser.new_page(viewport={"width": 1440, "height": 1000})
     page.goto((pages / "02_state_management.html").as_uri())
@@ -175,7 +173,7 @@ def alternative_texts(node) -> set[str]:
     return found
 
 
-@needs_browser
+@pytest.mark.browser
 def test_the_booklet_is_complete_and_nothing_is_clipped(tmp_path):
     path = booklet(tmp_path / "booklet.pdf")
     reader = PdfReader(path)
