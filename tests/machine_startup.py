@@ -33,14 +33,14 @@ def _begin() -> None:  # in a function, because its names would be the notebook'
 
         def record(**line: object) -> None:
             with open(path, "a", encoding="utf-8") as file:
-                print(json.dumps(line), file=file)
+                print(json.dumps({"notebook": os.environ["NOTEBOOK"], **line}), file=file)
 
         def judge_and_record(self: Claim, holds: object, words) -> None:
             record(cell=get_ipython().execution_count, claim=self.text, holds=bool(holds), measured=self.measured)  # noqa: F821
             judge(self, holds, words)
 
         Claim.judge = judge_and_record
-        record(begin=os.getpid())
+        record(begins=True)
 
 
 _begin()

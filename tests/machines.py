@@ -21,7 +21,7 @@ from judging import differences
 from lib.checkpoint import REFERENCE, processor, write_atomically
 from lib.lessons.files import ROOT, find_notebooks, write_metrics
 from lib.lessons.tables import markdown_table
-from lib.run.notebooks import RUNS, failed_claims, in_running_order
+from lib.run.notebooks import RUNS, failed_claims
 from lib.run.publish import README
 
 STUDY = REFERENCE / "machines.json"
@@ -43,19 +43,18 @@ def folder_of(variant: str) -> Path:
 
 
 def execute(variant: str, notebooks: list[str]) -> None:
-    """Execute the series under a variant, unless it has been."""
+    """Execute these notebooks, or the series, under a variant; the series only once."""
     folder = folder_of(variant)
-    if (folder / "ended").exists():
+    if (folder / "ended").exists() and not notebooks:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "claims.jsonl").unlink(missing_ok=True)
     own = {"PYTHONSTARTUP": str(Path(__file__).with_name("machine_startup.py")), "PYTHONPATH": str(ROOT)}
     own |= {"MACHINE_CLAIMS": str(folder / "claims.jsonl")} | VARIANTS[variant]
     call = [sys.executable, "-m", "lib", "run", *notebooks, "--name", folder.name]
     with (folder / "printed.txt").open("w", encoding="utf-8") as file:
         ended = subprocess.run(call, cwd=ROOT, env=os.environ | own, stdout=file, stderr=file)
     print(f"{variant}: exit status {ended.returncode}", flush=True)
-    if ended.returncode in (0, 1):
+    if ended.returncode in (0, 1) and not notebooks:
         (folder / "ended").touch()
 
 
@@ -74,16 +73,18 @@ def judge(variant: str) -> dict[str, dict[str, list[str]]]:
 
 def measured(variant: str) -> Iterator[tuple[str, str, str, tuple[float, float]]]:
     """Notebook, claim, part of the claim, and the lowest and the highest value of that part under a variant."""
-    order = iter(in_running_order(find_notebooks()))
-    name = ""
+    last: dict[str, list[dict[str, Any]]] = {}
     for text in (folder_of(variant) / "claims.jsonl").read_text(encoding="utf-8").splitlines():
         line = json.loads(text)
-        if "begin" in line:
-            name = next(order).stem
-            continue
-        for part, value in line["measured"].items():
-            if not isinstance(value, str):
-                yield name, line["claim"], part, tuple(value)
+        if "begins" in line:  # a notebook that was executed again counts once
+            last[line["notebook"]] = []
+        else:
+            last[line["notebook"]].append(line)
+    for name, lines in sorted(last.items()):
+        for line in lines:
+            for part, value in line["measured"].items():
+                if not isinstance(value, str):
+                    yield name, line["claim"], part, tuple(value)
 
 
 def spreads(variants: list[str]) -> list[dict[str, Any]]:
@@ -122,7 +123,7 @@ def main() -> None:
     """Execute what has not been, judge everything, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", help=f"variants to execute, without a table: {', '.join(VARIANTS)}")
-    parser.add_argument("--notebooks", nargs="*", default=[], help="with --only: which notebooks; default: all")
+    parser.add_argument("--notebooks", nargs="*", default=[], help="execute only these, again, as after an edit")
     parser.add_argument("--at-once", type=int, default=2, help="variants side by side (default: %(default)s)")
     options = parser.parse_args()
     with ThreadPoolExecutor(options.at_once) as pool:

@@ -145,6 +145,7 @@ def execute(notebook: Path, folder: Path, given: dict[str, Any], **options: Any)
     os.environ["MPLBACKEND"] = (
         "module://matplotlib_inline.backend_inline"  # as in JupyterLab, whatever the reader has set
     )
+    os.environ["NOTEBOOK"] = notebook.stem  # a kernel does not know it
     os.environ["PYTHONIOENCODING"] = "utf-8"  # what a kernel complains of goes into the log
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of parameters that it cannot read itself
     settings = {"cwd": str(notebook.parent), "start_timeout": START_TIMEOUT, "execution_timeout": CELL_TIMEOUT}
