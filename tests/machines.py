@@ -30,7 +30,7 @@ PLAIN = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_C
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "AVX2"}
 VARIANTS: dict[str, dict[str, str]] = {
     "its own kernels, one thread": {},
-    "two threads": {"MACHINE_THREADS": "2"},
+    "two threads": {"MACHINE_THREADS": "2", "OMP_WAIT_POLICY": "passive"},
     "AVX2": AVX2 | {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"},
     "the plainest kernels": PLAIN | {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR"},
     **{f"weights moved, draw {draw}": {"MACHINE_MOVED": str(draw)} for draw in range(1, 6)},
