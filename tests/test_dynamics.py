@@ -117,13 +117,6 @@ def test_the_loop_of_the_reference(loop):
     assert torch.allclose(loop.product @ loop.tangents[0], loop.tangents[0], rtol=1e-3, atol=1e-4)
 
 
-def test_two_repetitions_hold_twice_the_periods(model, loop):
-    double = dynamics.find_loop(StepMap(model, ONE[2]), 5.0, 1000.0, times=2)
-    assert (double.periods, len(double.jacobians), double.seconds) == (2, 400, 0.4)
-    assert double.ppm == pytest.approx(loop.ppm, abs=1e-3)
-    assert np.abs(double.multipliers()[1]) == pytest.approx(np.abs(loop.multipliers()[1]) ** 2, rel=0.1)
-
-
 def test_the_phase_response_is_one_along_the_loop_and_what_a_push_does(model, loop):
     response = dynamics.phase_response(loop)
     assert (response * loop.tangents).sum(dim=1).numpy() == pytest.approx(1, abs=1e-3)

@@ -137,13 +137,12 @@ def repetition(frequency: float, sample_rate: float, most: int = 2_000) -> tuple
     return share.denominator, share.numerator
 
 
-def find_loop(step_map: StepMap, frequency: float, sample_rate: float, settled: float = 8.0, times: int = 1) -> Loop:
-    """The loop on which a network runs ``settled`` seconds after a reset, followed over so many repetitions.
+def find_loop(step_map: StepMap, frequency: float, sample_rate: float, settled: float = 8.0) -> Loop:
+    """The loop on which a network runs ``settled`` seconds after a reset.
 
     The tangents are the derivative of the trigonometric polynomial through all points of the loop.
     """
-    one = repetition(frequency, sample_rate, max(2_000, math.ceil(sample_rate / frequency)))
-    samples, periods = (times * number for number in one)
+    samples, periods = repetition(frequency, sample_rate, max(2_000, math.ceil(sample_rate / frequency)))
     states = step_map.path(step_map.settle(round(settled * sample_rate)), samples)
     turns = 2j * np.pi * np.fft.fftfreq(samples)[:, None]
     tangents = np.fft.ifft(turns * np.fft.fft(states[:-1].numpy(), axis=0), axis=0).real

@@ -1,4 +1,4 @@
-"""Notebooks 02 and 06: zero, swap or freeze one of the two states, and read from the output how late it is then."""
+"""Notebook 02: zero, swap or freeze one of the two states, and read from the output how late it is then."""
 
 from __future__ import annotations
 
