@@ -169,7 +169,10 @@ def test_notebooks_are_executed_and_clean(path):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), "not executed in order"
     outputs = [output for cell in code for output in cell.outputs]
-    assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+    calm = [
+        output for cell in code if "raises-exception" not in cell.metadata.get("tags", []) for output in cell.outputs
+    ]
+    assert not [o for o in calm if o.output_type == "error" or o.get("name") == "stderr"]
     assert not any("warning" in str(o.get("text", "")).lower() for o in outputs if "StateReset" not in str(o))
     seen = [cell for cell in code if not {"parameters", "hide-input"} & set(cell.metadata.get("tags", []))]
     assert not [line for cell in seen for line in cell.source.splitlines() if len(line) > 88], "wider than the page"
@@ -186,14 +189,14 @@ def test_every_figure_has_its_text(path):
     ]
     assert pictures
     for picture in pictures:
-        assert len(picture.metadata["image/png"]["alt"]) > 40
+        about = picture.metadata.get("image/png", {})
+        assert len(about.get("alt", "")) > 40, "show the figure by lib.lessons.figures.show, which takes its text"
         assert picture.data["text/plain"].startswith("Figure: ")
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_one_title_and_ordered_headings(path):
-    lines = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown").splitlines()
-    levels = [len(line.split()[0]) for line in lines if re.match(r"#+ ", line)]
+    levels = [section.level for section in sections(path)]
     assert levels.count(1) == 1
     assert levels[0] == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))

@@ -11,7 +11,7 @@ from lib.lessons import files
 from lib.lessons.claims import MARK
 from lib.lessons.figures import Picture, panels, show
 from lib.lessons.parameters import NotebookParameters, begin_notebook
-from lib.run import notebooks
+from lib.run import engine, notebooks
 from lib.run.cli import given_parameters, parse
 from lib.run.publish import clean
 
@@ -83,7 +83,7 @@ def test_a_failing_notebook_keeps_nothing_from_the_reader(tiny):
     ],
 )
 def test_bad_parameters_are_refused_before_a_kernel_starts(tiny, monkeypatch, given, message):
-    monkeypatch.setattr(notebooks.papermill, "execute_notebook", None)  # would fail if it were called
+    monkeypatch.setattr(engine.papermill, "execute_notebook", None)  # would fail if it were called
     with pytest.raises(SettingsError, match=message):
         notebooks.run("c", given)
     assert not (tiny / "runs").exists()
@@ -249,7 +249,7 @@ def test_publishing_takes_what_the_run_shows_and_nothing_else(tmp_path, monkeypa
     monkeypatch.setattr(publish, "FIGURES", places["figures"])
     monkeypatch.setattr(publish, "METRICS", places["metrics"])
     monkeypatch.setattr(publish, "README", tmp_path / "README.md")
-    monkeypatch.setattr(publish, "results_table", lambda: "the table\n")
+    monkeypatch.setattr(publish, "results_table", lambda _: "the table\n")
     readme = f"before {publish.BEGIN} old {publish.END} after"
     (tmp_path / "README.md").write_text(readme, encoding="utf-8")
     (places["figures"] / "removed.png").touch()

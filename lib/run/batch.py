@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,23 @@ class NoWorkersError(RuntimeError):
 
 
 @contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Threads that begin in here do not get Ctrl-C, nor do the processes that these start: it is the batch's to answer.
+
+    On Windows, workers get it until `lib.run.worker.dask_setup`.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # Python's own, which would lift the block when it begins
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def cluster(workers: int, scheduler: str) -> Iterator[Client]:
     """A client of the scheduler at this address, or of a local cluster of so many workers, one thread each."""
     if scheduler:
@@ -63,7 +81,8 @@ def cluster(workers: int, scheduler: str) -> Iterator[Client]:
     options |= {"threads_per_worker": 1, "memory_limit": 0}  # what a run needs is its kernel's, which Dask does not see
     children: list[psutil.Process] = []
     with dask.config.set(LOCAL):
-        local = LocalCluster(n_workers=0, **options)
+        with _interrupts_blocked():
+            local = LocalCluster(n_workers=0, **options)
         try:
             local.scale(workers)
             with Client(local.scheduler_address) as client:  # of the cluster itself, it would wait for all workers

@@ -109,7 +109,7 @@ def given_parameters(options: argparse.Namespace) -> dict[str, Any]:
 
 def batch_command(options: argparse.Namespace) -> int:
     """Plan a batch, execute it, and say what came of it."""
-    from lib.run import batch, plan, tables  # Dask and pandas, which no other command needs
+    from lib.run import batch, plan, tables  # by `main`
 
     notebooks.check_name(options.name)
     if options.patience is None:
@@ -141,7 +141,7 @@ def batch_command(options: argparse.Namespace) -> int:
 
 def seeds_command(options: argparse.Namespace) -> int:
     """Test one checkpoint on many noise seeds."""
-    from lib.run import plan, tables
+    from lib.run import plan, tables  # by `main`
 
     notebooks.check_name(options.name)
     seeds = plan.parse_values("noise_seeds", options.noise_seeds)
@@ -164,6 +164,8 @@ def main() -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a character must not end a run
         sys.stdout.reconfigure(errors="backslashreplace")
     options = parse()
+    if options.command in ("batch", "seeds"):  # takes seconds, in which Ctrl-C still ends it at once: see `lib`
+        from lib.run import batch, tables  # noqa: F401  # Dask and pandas, which no other command needs
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in the background

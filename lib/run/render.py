@@ -259,9 +259,9 @@ def site(folder: Path = BUILD / "site") -> Path:
     Returns:
         The front page.
     """
-    chapters = [chapter(path) for path in find_notebooks()]
     page = TEMPLATES.get_template("page.html.j2")
     with replaced(folder) as fresh:
+        chapters = [chapter(path) for path in find_notebooks()]
         copy_assets(fresh)
 
         def write(name: str, **content: Any) -> None:
