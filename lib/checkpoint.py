@@ -127,6 +127,6 @@ def load_model(path: Path | str | None = None) -> StatefulLSTMExtractor:
     try:
         model = StatefulLSTMExtractor(ModelConfig(**content["model"]))
         model.load_state_dict(content["weights"])
-    except (KeyError, TypeError, RuntimeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise CheckpointError(f"checkpoint = {path}: its weights do not fit its model ({error!r})") from error
     return model.eval()

@@ -19,7 +19,8 @@ import psutil
 import pytest
 from distributed import Client
 
-from lib import SettingsError
+from lib import CheckpointError, SettingsError
+from lib.checkpoint import REFERENCE, REFERENCE_CHECKPOINT, load_checkpoint, save_checkpoint
 from lib.lessons import files
 from lib.run import batch, notebooks, plan, worker
 from lib.run.cli import main
@@ -626,6 +627,12 @@ def test_bad_parameters_are_refused_by_name(kind, tmp_path, monkeypatch, capsys)
     assert not list(tmp_path.rglob("*.ipynb"))
 
 
+def multiplied(first: str, form: str) -> str:
+    """A short YAML text in which each of eight lines names the one before ten times."""
+    lines = [f"k{k}: &k{k} " + form.format(", ".join([f"*k{k - 1}"] * 10)) for k in range(1, 9)]
+    return "\n".join([f"k0: &k0 {first}", *lines])
+
+
 FILES = {
     "not YAML": ("{", "cannot be read as YAML"),
     "not text": ("\x00", "cannot be read as YAML"),
@@ -638,6 +645,8 @@ FILES = {
     "no runs": ("runs: []", "runs = []"),
     "a name given twice": ("grid: {weight_seed: [0], weight_seed: [7]}", "DuplicateKeyError"),
     "a date that is none": ("grid: {weight_seed: [2020-13-45]}", "cannot be read as YAML"),
+    "aliases that multiply": (multiplied("[x, y]", "[{}]"), "with its aliases (*) written out it has 6e+08 characters"),
+    "merges that multiply": (multiplied("{x: 1}", "{{<<: [{}]}}"), "with its aliases (*) written out it has"),
     "a list that holds itself": ("grid: {weight_seed: [&a [1, *a]]}", "weight_seed = [1"),
     "no values": ("grid: {weight_seed: []}", "weight_seed = []"),
     "in both": ("{grid: {weight_seed: [1]}, runs: [{weight_seed: 2}]}", "weight_seed: must stand in"),
@@ -688,6 +697,26 @@ def test_many_noise_seeds_run_side_by_side():
     assert table["mse"].max() < 3e-5
     with pytest.raises(SettingsError, match="noise_seeds = -1"):
         table_of_seeds(None, [-1])
+
+
+def test_seeds_refuse_a_checkpoint_of_another_kind(tmp_path):
+    path, reference = tmp_path / "checkpoint.pt", load_checkpoint(REFERENCE_CHECKPOINT)
+    signal = reference["signal"]
+    for changes, message in (
+        ({"progress": {"stage": "grow"}}, "its training was interrupted in stage 'grow'"),
+        ({"signal": None}, "must be of a network that `train` has made"),
+        ({"signal": signal | {"frequencies": [1.0, 2.0]}}, "its network knows 4 frequencies, but its signal has 2"),
+        ({"model": {"layers": 1}}, "its weights do not fit its model"),
+        ({"weights": {}}, "its weights do not fit its model"),
+    ):
+        save_checkpoint(path, reference | changes)
+        with pytest.raises(CheckpointError, match=rf"checkpoint\.pt: {message}"):
+            table_of_seeds(path, [1])
+    with pytest.raises(CheckpointError, match=r"extractor_025\.pt: must be of a network that `train` has made"):
+        table_of_seeds(REFERENCE / "extractor_025.pt", [1])
+    path.write_text("none", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt: cannot be read"):
+        table_of_seeds(path, [1])
 
 
 def test_help_helps(capsys, monkeypatch):

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from lib.checkpoint import REFERENCE_CHECKPOINT, CheckpointError, load_checkpoint, load_model, write_atomically
 from lib.evaluation import mse_by_noise_seed
 from lib.lessons.files import read_metrics
+from lib.model import StatefulLSTMExtractor
 from lib.run.notebooks import execute
 from lib.run.plan import Run
 from lib.run.render import PAGES, single_page
@@ -75,21 +76,24 @@ def table_of_seeds(checkpoint: Path | None, noise_seeds: Sequence[Any]) -> pd.Da
             raise SettingsError(f"noise_seeds = {seed!r}: must be whole numbers from 0 up to {2**32 - 1}")
     noise_seeds = list(dict.fromkeys(noise_seeds))
     torch.set_num_threads(1)
-    model, spec = load_model(checkpoint), _signal_of(checkpoint or REFERENCE_CHECKPOINT)
+    model, spec = _network_of(checkpoint or REFERENCE_CHECKPOINT)
     parts = [noise_seeds[first : first + AT_ONCE] for first in range(0, len(noise_seeds), AT_ONCE)]
     errors = [mse_by_noise_seed(model, spec, part) for part in tqdm(parts, unit="call")]
     return pd.DataFrame({"noise_seed": noise_seeds, "mse": np.concatenate(errors)})
 
 
-def _signal_of(checkpoint: Path) -> SignalSpec:
-    """The signal that the network of a checkpoint was trained on; CheckpointError if there is none."""
+def _network_of(checkpoint: Path) -> tuple[StatefulLSTMExtractor, SignalSpec]:
+    """A trained network and the signal that it was trained on; CheckpointError if they are not there."""
     try:
-        return SignalSpec(**load_checkpoint(checkpoint)["signal"])
+        spec = SignalSpec(**load_checkpoint(checkpoint)["signal"])
     except (KeyError, TypeError, SettingsError) as error:
-        raise CheckpointError(
-            f"checkpoint = {checkpoint}: must be one of `train`, as notebook 03 makes it, with the signal that it was "
-            f"trained on ({error!r})"
-        ) from error
+        told = f"must be of a network that `train` has made, as in notebook 03, with its signal ({error!r})"
+        raise CheckpointError(f"checkpoint = {checkpoint}: {told}") from error
+    model = load_model(checkpoint)
+    if model.config.n_frequencies != spec.n_frequencies:
+        told = f"its network knows {model.config.n_frequencies} frequencies, but its signal has {spec.n_frequencies}"
+        raise CheckpointError(f"checkpoint = {checkpoint}: {told}")
+    return model, spec
 
 
 def write_table(table: pd.DataFrame, stem: Path) -> None:
