@@ -67,7 +67,8 @@ class StatefulLSTMExtractor(nn.Module):
 
     def init_hidden(self, lanes: int) -> None:
         """Start both states at zero, each (num_layers, lanes, hidden_size)."""
-        shape = (self.config.num_layers, whole_number("lanes", lanes, 1), self.config.hidden_size)
+        lanes = whole_number("lanes", lanes, 1)
+        shape = (self.config.num_layers, lanes, self.config.hidden_size)
         self.hidden_state = next(self.parameters()).new_zeros(shape)
         self.cell_state = torch.zeros_like(self.hidden_state)
 
@@ -100,10 +101,10 @@ class StatefulLSTMExtractor(nn.Module):
         Raises:
             ValueError: the shape of x is wrong.
             TypeError: x, or the carried state, has another dtype than the weights.
-            RuntimeError: it is on another device, or was made in inference mode and now needs a gradient.
+            RuntimeError: it is on another device, or was made in inference mode.
 
         Warns:
-            StateResetWarning: the carried state has another number of lanes; it starts anew.
+            StateResetWarning: the state has another number of lanes; it starts anew.
         """
         if reset_state:
             self.reset_state()
@@ -111,13 +112,14 @@ class StatefulLSTMExtractor(nn.Module):
         single_step, lanes = x.ndim == 2, x.shape[0]
         sequence = x[:, None] if single_step else x
         if self.hidden_state is not None and self.hidden_state.shape[1] != lanes:
-            told = f"the carried state has {self.hidden_state.shape[1]} lanes but the input "
-            told += f"has {lanes}: it starts anew; call reset_state() first if that is meant"
+            told = f"the carried state has {self.hidden_state.shape[1]} lanes but the "
+            told += f"input has {lanes}: it starts anew; call reset_state() first if meant"
             warnings.warn(told, StateResetWarning, stacklevel=2)
             self.reset_state()
         if self.hidden_state is None:
             self.init_hidden(lanes)
-        outputs, (self.hidden_state, self.cell_state) = self.lstm(self.input_norm(sequence), self.state())
+        outputs, after = self.lstm(self.input_norm(sequence), self.state())
+        self.hidden_state, self.cell_state = after
         y = self.head(self.output_norm(outputs))
         return y[:, 0] if single_step else y
 
