@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -49,7 +50,7 @@ def check_4(reach: Callable[[float], float] | None) -> None:
     measured = {}
     for sigma in (0.1, 0.2):
         walks = np.random.default_rng(0).normal(0, sigma, (4000, 400)).cumsum(axis=1)
-        measured[sigma] = int(np.argmax(np.cos(walks).mean(axis=0) < 1 / np.e)) + 1
+        measured[sigma] = int(np.argmax(np.cos(walks).mean(axis=0) < math.exp(-1))) + 1
 
     def is_right(reach: Callable[[float], float]) -> bool:
         return all(abs(reach(sigma) / lag - 1) < 0.1 for sigma, lag in measured.items())
