@@ -51,9 +51,10 @@ def from_yaml(value):
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+KEYS = TEXTS.filter(lambda key: len(json.dumps(key)) < 1000)  # YAML reads no key of more than 1,024 characters
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
     max_leaves=8,
 )
 
