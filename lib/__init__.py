@@ -1,7 +1,8 @@
 """LSTM frequency extraction, one sample at a time: what a student reads.
 
 Read in this order: `settings`, `signals`, `loader`, `model`, `recipe`, `training`, `checkpoint`, `evaluation`.
-`lib.lessons` holds what the notebooks show with, `lib.run` what executes and renders them.
+`lib.lessons` holds what the notebooks show with, `lib.run` what executes and renders them, `lib.studies` what is
+computed once and kept in `lib/reference`.
 """
 
 import os
@@ -9,7 +10,7 @@ import signal
 import sys
 
 if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    # `python -m lib`: the imports take seconds, in which there is nothing to clean up; `lib.run.cli` sets it back.
+    # `python -m lib`: the imports take seconds, in which there is nothing to clean up; `lib.__main__` sets it back.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130 if os.write(2, b"stopped\n") else 1))
 
 from lib.checkpoint import CheckpointError, load_model

@@ -20,11 +20,11 @@ import pytest
 from distributed import Client
 
 from lib import CheckpointError, SettingsError
+from lib.__main__ import main
 from lib.checkpoint import REFERENCE, REFERENCE_CHECKPOINT, load_checkpoint, save_checkpoint
 from lib.lessons import files
 from lib.run import batch, notebooks, plan, worker
-from lib.run.cli import main
-from lib.run.tables import table_of_seeds
+from lib.run.results import table_of_seeds
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 PARAMETERS = """
@@ -287,7 +287,7 @@ def test_a_record_that_somebody_is_reading_is_replaced_all_the_same(tmp_path, mo
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not bind processes to cores")
 def test_the_default_is_the_cores_that_the_process_may_use():
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-    code += "from lib.run.cli import parse; print(parse(['batch', '03']).workers)"
+    code += "from lib.__main__ import parse; print(parse(['batch', '03']).workers)"
     assert subprocess.run([sys.executable, "-c", code], check=True, **HURRY).stdout == "1\n"
 
 

@@ -6,7 +6,10 @@ import torch
 from torch import nn
 
 from lib import SignalSpec, StatefulLSTMExtractor, load_model, roll_out
-from lib.lessons import attribution, dynamics, trials, wired
+from lib.lessons import dynamics
+from lib.lessons import n06_attribution as attribution
+from lib.lessons import n06_trials as trials
+from lib.lessons import n06_wired as wired
 from lib.lessons.dynamics import Loop, StepMap
 
 SPEC = SignalSpec()

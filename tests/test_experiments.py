@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from lib import FrequencyDataset, SignalSpec, generate, load_model
-from lib.lessons import between, distortion, experiments
+from lib.lessons import between, experiments
+from lib.lessons import n04_distortion as distortion
+from lib.lessons import n04_plots as plots
 from lib.lessons.clock import Clock, clock_table, cost_of_lateness
-from lib.lessons.plots import distortion as plots
-from lib.lessons.plots.evaluation import seeds
-from lib.lessons.plots.generalization import trainings
-from lib.lessons.plots.signals import gains, scales
+from lib.lessons.evaluation_plots import seeds
+from lib.lessons.n01_plots import gains, scales
+from lib.lessons.n05_plots import trainings
 from lib.lessons.tables import markdown_table, metrics_table, training_grid, training_scores
 
 SPEC = SignalSpec()

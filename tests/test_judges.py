@@ -5,18 +5,16 @@ import pytest
 import torch
 
 from lib import FrequencyDataset, SignalSpec, generate, load_model, roll_out
-from lib.lessons.judges import (
-    assignment,
-    evaluation,
-    extraction,
-    generalization,
-    learned,
-    networks,
-    signals,
-    training,
-    tuning,
-    windows,
-)
+from lib.lessons import n00_exercises as assignment
+from lib.lessons import n01_exercises as signals
+from lib.lessons import n03_exercises as training
+from lib.lessons import n04_exercises as evaluation
+from lib.lessons import n05_exercises as generalization
+from lib.lessons import n06_exercises as learned
+from lib.lessons import n07_exercises as extraction
+from lib.lessons import n08_network_exercises as networks
+from lib.lessons import n08_window_exercises as windows
+from lib.lessons import n09_exercises as tuning
 from lib.recipe import update
 
 SPEC = SignalSpec()

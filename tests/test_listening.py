@@ -7,10 +7,8 @@ from statsmodels.tsa.statespace.mlemodel import MLEModel
 
 from lib import CheckpointError, FrequencyDataset, SettingsError, SignalSpec, evaluate, generate, load_model, roll_out
 from lib.checkpoint import load_checkpoint, save_checkpoint
-from lib.lessons import contest
-from lib.lessons.filters import bound, kalman, kalman_gains, least_squares, likelihood, mixture, rotation
-from lib.lessons.listener import RESONANCE, Units, all_outputs, wire
-from lib.lessons.listening import (
+from lib.lessons import n07_contest as contest
+from lib.lessons.extractor import (
     EXTRACTORS,
     PRESETS,
     ListeningConfig,
@@ -19,6 +17,8 @@ from lib.lessons.listening import (
     listening,
     train_extractor,
 )
+from lib.lessons.filters import bound, kalman, kalman_gains, least_squares, likelihood, mixture, rotation
+from lib.lessons.wired_extractor import RESONANCE, Units, all_outputs, wire
 from lib.loader import assemble_inputs
 from lib.model import ModelConfig, StatefulLSTMExtractor
 from lib.signals import draw_noise, draw_start
@@ -182,7 +182,7 @@ def test_the_shipped_extractors_beat_the_filter(alpha):
 
 def test_a_training_that_was_stopped_ends_with_the_same_bits(tmp_path, monkeypatch):
     whole = train_extractor(SMALL, progress_bar=False)
-    monkeypatch.setattr("lib.lessons.listening.SAVE_EVERY", 2)
+    monkeypatch.setattr("lib.lessons.extractor.SAVE_EVERY", 2)
     save = []
 
     def stop(path, content):
@@ -191,7 +191,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(tmp_path, monkeypat
         if len(save) == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("lib.lessons.listening.save_checkpoint", stop)
+    monkeypatch.setattr("lib.lessons.extractor.save_checkpoint", stop)
     with pytest.raises(KeyboardInterrupt):
         train_extractor(SMALL, tmp_path / "it.pt", progress_bar=False)
     with pytest.raises(CheckpointError, match="was interrupted in stage 'listen'"):

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from lib import FrequencyDataset, SignalSpec, StatefulLSTMExtractor, load_model, roll_out
-from lib.lessons.loop import (
+from lib.lessons import n02_plots as plots
+from lib.lessons.n02_loop import (
     best_readout,
     chain_depth,
     cut_cosines,
@@ -18,8 +19,7 @@ from lib.lessons.loop import (
     two_sines,
     watched,
 )
-from lib.lessons.plots import loop as plots
-from lib.lessons.surgery import PARTS, followed, go_on, held, late, memory_after, small_clock, stop_at
+from lib.lessons.n02_surgery import PARTS, followed, go_on, held, late, memory_after, small_clock, stop_at
 
 
 def learn(x, y, seed, passes=2):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from lib.lessons import budget
-from lib.lessons.attention import BLOCK
-from lib.lessons.budget import FIRST, RATES, TASKS, WEIGHT_SEEDS, Job, binned, edges, training
-from lib.lessons.networks import NETWORKS, WINDOW, LinearRecurrence, build, gru, run_on
-from lib.lessons.outcomes import outcomes, read_study, step_seconds, update_seconds
+from lib.lessons import n08_budget as budget
+from lib.lessons.n08_attention import BLOCK
+from lib.lessons.n08_budget import FIRST, RATES, TASKS, WEIGHT_SEEDS, Job, binned, edges, training
+from lib.lessons.n08_networks import NETWORKS, WINDOW, LinearRecurrence, build, gru, run_on
+from lib.lessons.n08_outcomes import outcomes, read_study, step_seconds, update_seconds
 
 SAMPLES = WINDOW + 60  # windows fill, and move on
 

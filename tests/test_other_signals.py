@@ -7,15 +7,20 @@ import pytest
 import torch
 
 from lib import FrequencyDataset, SettingsError, SignalSpec, StatefulLSTMExtractor, evaluate, metrics_by_frequency
-from lib.lessons import between, distortion, dynamics, experiments, trials
+from lib.lessons import between, dynamics, experiments
+from lib.lessons import evaluation_plots as evaluation
+from lib.lessons import n03_plots as training
+from lib.lessons import n04_distortion as distortion
+from lib.lessons import n04_plots as errors
+from lib.lessons import n05_plots as generalization
+from lib.lessons import n06_plots as maps
+from lib.lessons import n06_trials as trials
+from lib.lessons import state_plots as states
 from lib.lessons.clock import clock_figure, clock_table, measure_clock
 from lib.lessons.figures import render
 from lib.lessons.files import NO_NUMBERS, read_metrics, write_metrics
 from lib.lessons.instruments import intervene
 from lib.lessons.parameters import NotebookParameters, choices
-from lib.lessons.plots import distortion as errors
-from lib.lessons.plots import dynamics as maps
-from lib.lessons.plots import evaluation, generalization, states, training
 from lib.lessons.tables import metrics_table
 
 SPECS = {

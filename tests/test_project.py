@@ -1,5 +1,6 @@
 """What holds the project together: pins, prose, notebooks and published numbers."""
 
+import ast
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
+import grimp
 import machines
 import nbformat
 import pytest
@@ -24,11 +26,11 @@ from lib.lessons import contents
 from lib.lessons.contents import answers, glossary, question_index, read_questions, requirements_table, sections
 from lib.lessons.exercises import check
 from lib.lessons.files import NOTEBOOKS, ROOT, find_notebooks, read_metrics, read_yaml
-from lib.lessons.plots.overview import BOXES
+from lib.lessons.n00_plots import BOXES
 from lib.run.publish import BEGIN, FIGURES, METRICS, README, with_results
 from lib.run.student import student_copy
-from lib.run.studies import STUDIES, TEST_SEED
 from lib.signals import SignalSpec
+from lib.studies.variants import STUDIES, TEST_SEED
 
 ALL = find_notebooks()
 PROJECT = "lstm-frequency-extraction"
@@ -143,20 +145,31 @@ def test_imports_run_one_way():
     assert "Contracts: 2 kept, 0 broken." in ended.stdout
 
 
-def test_lesson_modules_name_the_notebooks_that_use_them():
-    everything = [path.stem[:2] for path in ALL]
-    sources = {path.stem[:2]: "\n".join(cell.source for cell in read(path).cells) for path in ALL}
-    for path in ROOT.glob("lib/lessons/**/[!_]*.py"):
-        told = path.read_text(encoding="utf-8").splitlines()[0].split(":")[0]
-        named = everything if "All notebooks" in told else re.findall(r"\d\d", told)
-        if " to " in told:
-            named = [f"{number:02}" for number in range(int(named[0]), int(named[1]) + 1)]
-        assert named, path.name
-        package, name = path.parent.name, path.stem
-        imported = rf"from lib\.lessons.*\b{package}\b.* import .*\b{name}\b|from lib\.[\w.]*\b{name} import"
-        direct = [number for number in everything if re.search(imported, sources[number])]
-        some = set(direct) < set(named) and "All notebooks" in told  # the others reach it through another module
-        assert not direct or direct == named or some, f"{path.name} says {named}"
+def test_a_module_with_a_notebooks_number_serves_that_notebook_alone():
+    graph = grimp.build_graph("lib", cache_dir=None)
+    shelves = {module: module.rpartition(".")[2] for module in graph.find_children("lib.lessons")}
+    users = {module: {path.stem[:2] for path in ALL if module in imported_by(path)} for module in shelves}
+    for module, name in shelves.items():
+        importers = {other for other in graph.find_modules_that_directly_import(module) if other in shelves}
+        if number := re.match(r"n(\d\d)_", name):
+            assert users[module] <= {number[1]}, f"{name} is imported by the notebooks {users[module]}"
+            assert all(shelves[other].startswith(number[0]) for other in importers), f"{name} serves {importers}"
+        else:
+            above = graph.find_downstream_modules(module) | {module}
+            read = set().union(*(users.get(other, {other}) for other in above))
+            assert len(read) > 1, f"{name} serves {read} alone, and does not say so in its name"
+
+
+def imported_by(path):
+    """The modules of `lib` that a notebook's cells import."""
+    found = set()
+    for cell in read(path).cells:
+        if cell.cell_type == "code":
+            source = re.sub(r"^\s*[%!].*$", "", cell.source, flags=re.M)
+            for node in ast.walk(ast.parse(source)):
+                if isinstance(node, ast.ImportFrom) and str(node.module).startswith("lib"):
+                    found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)

@@ -15,6 +15,7 @@ import torch
 from matplotlib import pyplot as plt
 
 from lib import FrequencyDataset, ModelConfig, SignalSpec, TrainingConfig, evaluate, load_model, train
+from lib import __main__ as cli
 from lib.checkpoint import (
     CheckpointError,
     DamagedCheckpointError,
@@ -23,15 +24,15 @@ from lib.checkpoint import (
     save_checkpoint,
     write_atomically,
 )
+from lib.lessons import state_plots as states
 from lib.lessons.drawing import stepper_html
 from lib.lessons.figures import FILES, render
 from lib.lessons.files import ROOT, find_notebooks, read_metrics, write_metrics
 from lib.lessons.parameters import NotebookParameters
-from lib.lessons.plots import states
 from lib.lessons.stepper import Stepper
 from lib.lessons.widgets import picture_html
-from lib.run import cli, worker
 from lib.run import render as pages
+from lib.run import worker
 
 SPEC = SignalSpec(frequencies=(2.0, 5.0), sample_rate=200.0, duration=0.6)
 QUICK = TrainingConfig(max_updates=20, anneal_updates=10, learn_periods=0.8, grow_below=10.0, polish_iterations=5)

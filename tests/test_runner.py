@@ -6,13 +6,13 @@ import nbformat
 import pytest
 
 from lib import SettingsError
+from lib.__main__ import given_parameters, parse
 from lib.checkpoint import REFERENCE_CHECKPOINT, save_checkpoint
 from lib.lessons import files
 from lib.lessons.claims import MARK
 from lib.lessons.figures import Picture, panels, show
 from lib.lessons.parameters import NotebookParameters, begin_notebook
 from lib.run import engine, notebooks
-from lib.run.cli import given_parameters, parse
 from lib.run.publish import clean
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}

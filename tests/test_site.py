@@ -18,7 +18,7 @@ from lib.lessons.files import find_notebooks
 from lib.run.booklet import booklet, find_browser
 from lib.run.publish import FIGURES
 from lib.run.render import site
-from lib.run.tables import summarize, write_table
+from lib.run.results import summarize, write_table
 
 CHROMIUM = find_browser()
 NAMES = ["index", *(path.stem for path in find_notebooks())]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lib import FrequencyDataset, ModelConfig, SignalSpec, StatefulLSTMExtractor, TrainingConfig, train
-from lib.lessons.plots import training as plots
+from lib.lessons import n03_plots as plots
 from lib.lessons.stages import by_variant, detuned_and_tuned, fits_of_a_new_head, step_at_rest
 from lib.recipe import prepare_weights
 

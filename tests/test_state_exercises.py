@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lib import FrequencyDataset, SignalSpec, load_model
-from lib.lessons.judges import state as judge
+from lib.lessons import n02_exercises as judge
 
 MODEL, DATASET = load_model(), FrequencyDataset(SignalSpec(), 1)
 

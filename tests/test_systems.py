@@ -34,7 +34,8 @@ import lib
 for module in pkgutil.walk_packages(lib.__path__, "lib."):
     if module.name != "lib.__main__":
         importlib.import_module(module.name)
-from lib.run import cli, notebooks
+from lib import __main__ as cli
+from lib.run import notebooks
 
 def call(*arguments):
     sys.argv = ["lib", *arguments]

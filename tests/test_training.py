@@ -22,8 +22,8 @@ from lib import (
     training,
 )
 from lib.checkpoint import load_checkpoint, save_checkpoint
-from lib.lessons import policies
-from lib.lessons.policies import detach_every, train_policy
+from lib.lessons import n03_policies as policies
+from lib.lessons.n03_policies import detach_every, train_policy
 from lib.recipe import (
     FINAL_RATE,
     RECIPE,

@@ -7,12 +7,14 @@ import pytest
 
 from lib import FrequencyDataset, ModelConfig, SettingsError, SignalSpec, TrainingConfig, train
 from lib.checkpoint import REFERENCE
-from lib.lessons import sizes, tuning
+from lib.lessons import n09_plots as plots
+from lib.lessons import n09_sizes as sizes
+from lib.lessons import n09_tuning as tuning
 from lib.lessons.files import read_metrics, write_metrics
-from lib.lessons.plots import tuning as plots
-from lib.lessons.tuning import Trial
+from lib.lessons.n09_tuning import Trial
 from lib.recipe import grow
-from lib.run import batch, plan, trials
+from lib.run import batch, plan
+from lib.studies import hyperparameters as trials
 
 
 def trial(settings, seed, mse, succeeded=True, unseen=()):

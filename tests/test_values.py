@@ -17,9 +17,9 @@ from papermill.parameterize import parameterize_notebook
 from ruamel.yaml import YAML
 
 from lib import SettingsError
+from lib.__main__ import given_parameters, main, parse
 from lib.lessons.files import parse_yaml
 from lib.run import notebooks, plan
-from lib.run.cli import given_parameters, main, parse
 from lib.run.values import declared_in
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}

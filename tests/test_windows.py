@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from lib.checkpoint import REFERENCE
-from lib.lessons import windows
-from lib.lessons.comparison import TASKS, chosen, lanes
+from lib.lessons import n08_windows as windows
 from lib.lessons.files import read_metrics
-from lib.lessons.windows import (
+from lib.lessons.n08_tasks import TASKS, chosen, lanes
+from lib.lessons.n08_windows import (
     ALL,
     Window,
     best_without_state,
@@ -17,8 +17,8 @@ from lib.lessons.windows import (
     squared_errors,
     train_windows,
 )
-from lib.run.comparisons import tuned
 from lib.signals import SignalSpec, generate
+from lib.studies.lengths import tuned
 
 STUDY = read_metrics(REFERENCE / "lengths.json")["results"]
 

@@ -12,20 +12,20 @@ import numpy as np
 
 from lib.checkpoint import REFERENCE, REFERENCE_CHECKPOINT, load_checkpoint, save_checkpoint
 from lib.evaluation import metrics_by_frequency, mse_by_noise_seed
-from lib.lessons import budget
+from lib.lessons import n08_budget as budget
 from lib.lessons.clock import measure_clock
-from lib.lessons.contest import goals
+from lib.lessons.extractor import EXTRACTORS, ListeningConfig, extractor_path, train_extractor
 from lib.lessons.files import write_metrics
-from lib.lessons.listening import EXTRACTORS, ListeningConfig, extractor_path, train_extractor
+from lib.lessons.n03_policies import POLICIES, train_policy
+from lib.lessons.n07_contest import goals
 from lib.lessons.parameters import NotebookParameters
-from lib.lessons.policies import POLICIES, train_policy
 from lib.loader import FrequencyDataset
 from lib.model import ModelConfig, roll_out
 from lib.recipe import RECIPE, Stage, TrainingRun, anneal, extend, grow, polish, tune
-from lib.run.comparisons import lengths
 from lib.run.notebooks import RUNS
 from lib.settings import SettingsError, TrainingConfig
 from lib.signals import Array, SignalSpec
+from lib.studies.lengths import lengths
 from lib.training import train
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, pad
 
-from lib.lessons.attention import Transformer
+from lib.lessons.n08_attention import Transformer
 from lib.model import StatefulLSTMExtractor
 from lib.recipe import prepare_weights
 from lib.settings import TrainingConfig

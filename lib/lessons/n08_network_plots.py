@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from lib.lessons.budget import SECONDS, TRAINED
 from lib.lessons.figures import BLUE, GREY, ORANGE, RED, Picture, label, panels
-from lib.lessons.outcomes import Outcome
+from lib.lessons.n08_budget import SECONDS, TRAINED
+from lib.lessons.n08_outcomes import Outcome
 from lib.signals import Array
 
 SILENCE = 0.5  # the error of an output that is always zero

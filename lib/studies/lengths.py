@@ -12,7 +12,8 @@ from types import ModuleType
 from typing import Any
 
 from lib.checkpoint import REFERENCE
-from lib.lessons import comparison, windows
+from lib.lessons import n08_tasks as comparison
+from lib.lessons import n08_windows as windows
 from lib.lessons.files import read_metrics, write_metrics
 
 log = logging.getLogger(__name__)

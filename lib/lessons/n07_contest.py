@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from lib.lessons.extractor import listen, listening
 from lib.lessons.filters import bound, kalman, least_squares, likelihood
-from lib.lessons.listening import listen, listening
 from lib.model import StatefulLSTMExtractor
 from lib.signals import Array, SignalSpec, draw_noise, draw_start, generate, noisy_components
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.lessons.listening import listening
+from lib.lessons.extractor import listening
 from lib.loader import assemble_inputs
 from lib.signals import SignalSpec, generate
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from torch import Tensor
 
-from lib.lessons.attribution import PARTS, Attribution
 from lib.lessons.dynamics import Loop
 from lib.lessons.figures import BLUE, GREY, LINES, ORANGE, RED, Picture, label, legend_above, panels
-from lib.lessons.trials import ENDS, End, Removal
+from lib.lessons.n06_attribution import PARTS, Attribution
+from lib.lessons.n06_trials import ENDS, End, Removal
 from lib.signals import Array, SignalSpec
 
 MARKERS = "os^D"

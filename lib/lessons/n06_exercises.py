@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from lib.lessons import wired
+from lib.lessons import n06_wired as wired
 from lib.lessons.exercises import check, digest
 from lib.model import roll_out
 from lib.signals import Array, SignalSpec

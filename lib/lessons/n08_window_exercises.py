@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from lib.lessons.exercises import check
-from lib.lessons.windows import best_without_state
+from lib.lessons.n08_windows import best_without_state
 from lib.signals import Array, SignalSpec
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lib.lessons.contest import Curve
 from lib.lessons.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Picture, label, panels
+from lib.lessons.n07_contest import Curve
 from lib.signals import Array
 
 STYLES: dict[str, dict[str, Any]] = {

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from lib.checkpoint import REFERENCE, find_checkpoint, save_checkpoint
-from lib.lessons import attention, networks
-from lib.lessons.comparison import TASKS, lanes
+from lib.lessons import n08_attention as attention
+from lib.lessons import n08_networks as networks
 from lib.lessons.files import write_metrics
-from lib.lessons.networks import NETWORKS, build, run_on
+from lib.lessons.n08_networks import NETWORKS, build, run_on
+from lib.lessons.n08_tasks import TASKS, lanes
 from lib.recipe import cosine
 from lib.settings import TrainingConfig, usual_torch
 from lib.signals import Array, SignalSpec

@@ -15,14 +15,14 @@ import nbformat
 import lib
 from lib.checkpoint import REFERENCE
 from lib.lessons.files import read_metrics, write_metrics
-from lib.lessons.tuning import BASE, choose, name_of, read_trials
+from lib.lessons.n09_tuning import BASE, choose, name_of, read_trials
 from lib.model import ModelConfig
 from lib.run import plan
 from lib.run.notebooks import RUNS, NotebookFailedError, locked
 from lib.run.plan import Run
 from lib.run.render import PAGES
-from lib.run.studies import OTHERS, STUDIES, Variant, measure, run_studies
 from lib.settings import SettingsError, TrainingConfig
+from lib.studies.variants import OTHERS, STUDIES, Variant, measure, run_studies
 
 STUDY = "hyperparameters"
 NAMES = (*STUDIES, *OTHERS, STUDY)

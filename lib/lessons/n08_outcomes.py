@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from lib.checkpoint import REFERENCE
-from lib.lessons.budget import HELD_OUT, SECONDS, STUDY, TRAINED, UPDATES, binned, edges
-from lib.lessons.comparison import TASKS
 from lib.lessons.files import read_metrics
 from lib.lessons.filters import kalman
-from lib.lessons.networks import NETWORKS, build
+from lib.lessons.n08_budget import HELD_OUT, SECONDS, STUDY, TRAINED, UPDATES, binned, edges
+from lib.lessons.n08_networks import NETWORKS, build
+from lib.lessons.n08_tasks import TASKS
 from lib.lessons.tables import markdown_table
 from lib.signals import Array, generate
 

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from lib.checkpoint import REFERENCE, CheckpointError, find_checkpoint, save_checkpoint
 from lib.lessons.filters import kalman_gains
-from lib.lessons.listener import all_outputs, from_states, wire
+from lib.lessons.wired_extractor import all_outputs, from_states, wire
 from lib.model import StatefulLSTMExtractor
 from lib.recipe import cosine
 from lib.settings import Settings, usual_torch

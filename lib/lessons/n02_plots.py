@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from lib.lessons.figures import BLUE, GREY, RED, Picture, label, panels
-from lib.lessons.loop import Outcome
+from lib.lessons.n02_loop import Outcome
 from lib.signals import Array
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from lib.lessons.comparison import TASKS, lanes
 from lib.lessons.instruments import saved_bytes
+from lib.lessons.n08_tasks import TASKS, lanes
 from lib.model import StatefulLSTMExtractor
 from lib.recipe import cosine, prepare_weights, signal_weights
 from lib.settings import TrainingConfig, usual_torch

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lib.lessons.figures import BLUE, GREEN, GREY, LINES, ORANGE, RED, Picture, label, panels
-from lib.lessons.tuning import Deception, Effect
+from lib.lessons.n09_tuning import Deception, Effect
 from lib.signals import Array
 
 
