@@ -1,7 +1,8 @@
 """The series under each arithmetic that one machine can show, judged against what is committed: `make machines`.
 
 Each variant executes all notebooks, and the outputs are compared as the tests compare them. What has been executed is
-not executed again, so that an interrupted study goes on; remove runs/machines-* to begin anew.
+not executed again, so that an interrupted study goes on; remove runs/machines-* to begin anew. The study holds a group
+for each processor, and replaces that of its own.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from typing import Any
 
 from judging import differences
 
-from lib.checkpoint import REFERENCE, processor, write_atomically
-from lib.lessons.files import ROOT, find_notebooks, write_metrics
+from lib.checkpoint import REFERENCE, processor, versions, write_atomically
+from lib.lessons.files import ROOT, find_notebooks, read_metrics, write_metrics
 from lib.lessons.tables import markdown_table
 from lib.run.notebooks import RUNS, failed_claims
 from lib.run.publish import README
@@ -33,8 +34,15 @@ VARIANTS: dict[str, dict[str, str]] = {
     "two threads": {"MACHINE_THREADS": "2", "OMP_WAIT_POLICY": "passive"},
     "AVX2": AVX2 | {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"},
     "the plainest kernels": PLAIN | {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR"},
-    **{f"weights moved, draw {draw}": {"MACHINE_MOVED": str(draw)} for draw in range(1, 2)},
+    **{f"weights moved, draw {draw}": {"MACHINE_MOVED": str(draw)} for draw in range(1, 6)},
 }
+
+
+def variants_here() -> list[str]:
+    """The variants that differ from this processor's own kernels."""
+    kernels = processor().split()[-1]
+    left_out = {"AVX512": (), "AVX2": ("AVX2",)}.get(kernels, ("AVX2", "the plainest kernels"))
+    return [variant for variant in VARIANTS if variant not in left_out]
 
 
 def folder_of(variant: str) -> Path:
@@ -102,15 +110,21 @@ def spreads(variants: list[str]) -> list[dict[str, Any]]:
 
 
 def table(results: dict[str, Any]) -> str:
-    """Variant x notebook: how many claims failed, and how many outputs differ, in Markdown."""
-    names = [notebook.stem[:2] for notebook in find_notebooks()]
+    """For each processor, variant x notebook: how many claims failed, and how many outputs differ, in Markdown."""
+    heads = [notebook.stem[:2] for notebook in find_notebooks()]
 
     def told(cell: dict[str, list[str]]) -> str:
         parts = [f"{len(cell[kind])} {kind}" for kind in ("claims", "outputs") if cell[kind]]
         return ", ".join(parts) or "–"
 
-    rows = [[variant, *map(told, found.values())] for variant, found in results["variants"].items()]
-    return markdown_table([f"variant, on {results['processor']}", *names], rows) + "\n"
+    tables = (
+        markdown_table(
+            [f"variant, on {name}", *heads],
+            [[variant, *map(told, found.values())] for variant, found in group["variants"].items()],
+        )
+        for name, group in results.items()
+    )
+    return "\n\n".join(tables) + "\n"
 
 
 def with_table(text: str, results: dict[str, Any]) -> str:
@@ -119,22 +133,33 @@ def with_table(text: str, results: dict[str, Any]) -> str:
     return f"{head}{BEGIN}{table(results)}{END}{rest.split(END)[1]}"
 
 
-def main() -> None:
-    """Execute what has not been, judge everything, and write the table."""
+def main() -> int:
+    """Execute what has not been, judge what has, and write this processor's part of the study and the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*", help=f"variants to execute, without a table: {', '.join(VARIANTS)}")
+    names = "; ".join(variants_here())
+    parser.add_argument(
+        "--only",
+        nargs="*",
+        default=variants_here(),
+        help=f"variants to execute; with none, only the table is made. They are: {names}",
+    )
     parser.add_argument("--notebooks", nargs="*", default=[], help="execute only these, again, as after an edit")
     parser.add_argument("--at-once", type=int, default=2, help="variants side by side (default: %(default)s)")
     options = parser.parse_args()
     with ThreadPoolExecutor(options.at_once) as pool:
-        list(pool.map(lambda variant: execute(variant, options.notebooks), options.only or VARIANTS))
-    if options.only:
-        return
-    results: dict[str, Any] = {"processor": processor(), "variants": {name: judge(name) for name in VARIANTS}}
-    write_metrics(STUDY, results | {"spreads": spreads(list(VARIANTS))}, VARIANTS)
-    write_atomically(README, with_table(README.read_text(encoding="utf-8"), results).encode())
-    print(table(results))
+        list(pool.map(lambda variant: execute(variant, options.notebooks), options.only))
+    ended = [variant for variant in variants_here() if (folder_of(variant) / "ended").exists()]
+    if ended:
+        group = {"versions": versions(), "variants": {name: judge(name) for name in ended}, "spreads": spreads(ended)}
+        results = read_metrics(STUDY)["results"] | {processor(): group}
+        write_metrics(STUDY, results, VARIANTS)
+        write_atomically(README, with_table(README.read_text(encoding="utf-8"), results).encode())
+        print(table(results))
+    missing = [variant for variant in variants_here() if variant not in ended]
+    if missing:
+        print(f"not executed to their end: {', '.join(missing)}")
+    return 1 if missing else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

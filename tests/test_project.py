@@ -424,10 +424,12 @@ def test_the_table_of_machines_is_the_studys():
     results = read_metrics(machines.STUDY)["results"]
     text = README.read_text(encoding="utf-8")
     assert machines.with_table(text, results) == text
-    assert list(results["variants"]) == list(machines.VARIANTS)
-    for variant, found in results["variants"].items():
-        assert list(found) == [path.stem for path in ALL]
-        assert not [claims for notebook in found.values() for claims in notebook["claims"]], variant
+    for group in results.values():
+        assert set(group["variants"]) <= set(machines.VARIANTS)
+        assert len(group["variants"]) > 3
+        for variant, found in group["variants"].items():
+            assert list(found) == [path.stem for path in ALL]
+            assert not [claims for notebook in found.values() for claims in notebook["claims"]], variant
 
 
 def test_every_published_figure_is_complete():
