@@ -17,7 +17,7 @@ from lib.checkpoint import CheckpointError, load_model
 from lib.evaluation import evaluate, generalization_gap, metrics, metrics_by_frequency, mse_by_noise_seed
 from lib.loader import Batch, FrequencyDataset, StatefulDataLoader, assemble_inputs
 from lib.model import ModelConfig, StatefulLSTMExtractor, StateResetWarning, roll_out
-from lib.recipe import TrainingRun
-from lib.settings import Settings, SettingsError, TrainingConfig
+from lib.recipe import TrainingConfig, TrainingRun
+from lib.settings import Settings, SettingsError
 from lib.signals import SignalSpec, draw_noise, generate, noisy_components
 from lib.training import TrainingWarning, train

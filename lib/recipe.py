@@ -8,19 +8,44 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+import numpy as np
 import torch
+from pydantic import Field, Strict
 from torch import Tensor, nn
 
 from lib.loader import Batch, FrequencyDataset, StatefulDataLoader
 from lib.model import StatefulLSTMExtractor
-from lib.settings import TrainingConfig
-from lib.signals import SignalSpec, phase_rates
+from lib.settings import Settings
+from lib.signals import Array, SignalSpec
 
 Stage = Callable[["TrainingRun"], Iterable[float]]
 FINAL_RATE = 0.03  # the rate at the end of annealing, as a fraction of its beginning
 TUNE_STEPS = 4  # of Newton's method
+
+NoiseSeeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), Strict(False)]
+
+
+class TrainingConfig(Settings):
+    """How to train. One update is one step of the optimizers. The horizon is the number of samples that it crosses."""
+
+    weight_seed: int = Field(0, ge=0)  # of the initial weights
+    forget_bias: float = 3.0  # added to the bias of the forget gates at the start, so that the state is kept for long
+    rotors: bool = True  # begin with pairs of units that turn: `prepare_weights`
+    train_signal_weights: bool = False  # train the weights from S(t) too; else they are zero
+    clip_norm: float = Field(1.0, gt=0)  # bound on the norm of the gradient
+    learning_rate: float = Field(3e-3, gt=0)  # the highest
+    muon_rate: float = Field(0.3, ge=0)  # of the recurrent weights, as a fraction of it; 0: Adam trains them as well
+    phase_step: float = Field(0.75, gt=0)  # bound on learning rate x horizon: `rate_at`
+    grow_below: float = Field(2e-3, gt=0)  # the loss at which the horizon grows; training has to end below it
+    growth: float = Field(1.15, gt=1)  # the factor by which it grows
+    learn_periods: float = Field(2.5, gt=0)  # of the slowest sine: the horizon at which the waveform is learnt
+    max_updates: int = Field(6000, ge=1)  # a safeguard: the horizon does not grow after so many
+    anneal_updates: int = Field(1000, ge=1)
+    polish_iterations: int = Field(1500, ge=1)
+    validation_noise_seeds: NoiseSeeds = (101, 102)  # the weights with the lowest error on them are kept
+    validate_every: int = Field(100, ge=1)  # updates, between validations and between checkpoints
 
 
 @dataclass
@@ -171,6 +196,26 @@ def anneal(run: TrainingRun) -> Iterator[float]:
 def extend(run: TrainingRun) -> Iterator[float]:
     """Lengthen the horizon to the whole recording, at annealing's last rate."""
     return lengthen(run, run.dataset.spec.n_samples, FINAL_RATE)
+
+
+def phase_rates(spec: SignalSpec) -> Array:
+    """Rows r, (n_frequencies, n_samples): r · (output - sine) is the rate at which the output runs ahead, in rad/s.
+
+    By least squares over the second half of the recording. A small phase φ(t) makes an error of φ(t) cos(ωt); harmonics
+    and a change of amplitude are fitted beside it, so that they do not count as phase.
+    """
+    half = spec.n_samples // 2
+    time = spec.time[half:] - spec.time[half:].mean()
+    rows = np.zeros((spec.n_frequencies, spec.n_samples))
+    for row, frequency in zip(rows, spec.frequencies, strict=True):
+        if half / spec.sample_rate * frequency < 2:
+            continue  # too few periods to tell a rate: the row stays zero, and this clock as it is
+        angle = 2 * np.pi * frequency * spec.time[half:]
+        orders = range(1, min(21, int(np.ceil(spec.sample_rate / 2 / frequency))))
+        waves = [wave(order * angle) for order in orders for wave in (np.cos, np.sin)]
+        terms = [time * np.cos(angle), time * np.sin(angle), np.ones_like(time), *waves]
+        row[half:] = np.linalg.pinv(np.stack(terms, axis=1))[0]
+    return rows
 
 
 def tune(run: TrainingRun) -> Iterable[float]:

@@ -1,15 +1,13 @@
-"""Settings that are checked and cannot change, those of the training included; whole numbers; and those of PyTorch."""
+"""Settings that are checked and cannot change; whole numbers; and PyTorch as it is when nobody has set anything."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, field_validator
-
-NoiseSeeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), Strict(False)]
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 
 class SettingsError(ValueError):
@@ -89,24 +87,3 @@ def _explain(settings: type[BaseModel], error: ValidationError) -> str:
         else:
             lines.append(problem["msg"].removeprefix("Value error, "))
     return f"{settings.__name__}: " + "; ".join(lines)
-
-
-class TrainingConfig(Settings):
-    """How to train. One update is one step of the optimizers. The horizon is the number of samples that it crosses."""
-
-    weight_seed: int = Field(0, ge=0)  # of the initial weights
-    forget_bias: float = 3.0  # added to the bias of the forget gates at the start, so that the state is kept for long
-    rotors: bool = True  # begin with pairs of units that turn: `lib.recipe.prepare_weights`
-    train_signal_weights: bool = False  # train the weights from S(t) too; else they are zero
-    clip_norm: float = Field(1.0, gt=0)  # bound on the norm of the gradient
-    learning_rate: float = Field(3e-3, gt=0)  # the highest
-    muon_rate: float = Field(0.3, ge=0)  # of the recurrent weights, as a fraction of it; 0: Adam trains them as well
-    phase_step: float = Field(0.75, gt=0)  # bound on learning rate x horizon: `lib.recipe.rate_at`
-    grow_below: float = Field(2e-3, gt=0)  # the loss at which the horizon grows; training has to end below it
-    growth: float = Field(1.15, gt=1)  # the factor by which it grows
-    learn_periods: float = Field(2.5, gt=0)  # of the slowest sine: the horizon at which the waveform is learnt
-    max_updates: int = Field(6000, ge=1)  # a safeguard: the horizon does not grow after so many
-    anneal_updates: int = Field(1000, ge=1)
-    polish_iterations: int = Field(1500, ge=1)
-    validation_noise_seeds: NoiseSeeds = (101, 102)  # the weights with the lowest error on them are kept
-    validate_every: int = Field(100, ge=1)  # updates, between validations and between checkpoints

@@ -115,23 +115,3 @@ def generate(spec: SignalSpec, noise_seed: int | Sequence[int]) -> Signals:
     mixed = np.stack([noisy_components(spec, a, phase + start).mean(axis=1) for a, phase, start in noises])
     pure = spec.sines(np.stack([start for *_, start in noises]))
     return Signals(spec.time, mixed if several else mixed[0], pure if several and any(spec.start_range) else pure[0])
-
-
-def phase_rates(spec: SignalSpec) -> Array:
-    """Rows r, (n_frequencies, n_samples): r · (output - sine) is the rate at which the output runs ahead, in rad/s.
-
-    By least squares over the second half of the recording. A small phase φ(t) makes an error of φ(t) cos(ωt); harmonics
-    and a change of amplitude are fitted beside it, so that they do not count as phase.
-    """
-    half = spec.n_samples // 2
-    time = spec.time[half:] - spec.time[half:].mean()
-    rows = np.zeros((spec.n_frequencies, spec.n_samples))
-    for row, frequency in zip(rows, spec.frequencies, strict=True):
-        if half / spec.sample_rate * frequency < 2:
-            continue  # too few periods to tell a rate: the row stays zero, and this clock as it is
-        angle = 2 * np.pi * frequency * spec.time[half:]
-        orders = range(1, min(21, int(np.ceil(spec.sample_rate / 2 / frequency))))
-        waves = [wave(order * angle) for order in orders for wave in (np.cos, np.sin)]
-        terms = [time * np.cos(angle), time * np.sin(angle), np.ones_like(time), *waves]
-        row[half:] = np.linalg.pinv(np.stack(terms, axis=1))[0]
-    return rows

@@ -6,8 +6,9 @@ import copy
 import hashlib
 import inspect
 import logging
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from lib.checkpoint import CheckpointError, find_checkpoint, save_checkpoint
-from lib.loader import FrequencyDataset, StatefulDataLoader
+from lib.loader import FrequencyDataset
 from lib.model import ModelConfig, StatefulLSTMExtractor, roll_out
-from lib.recipe import RECIPE, Stage, TrainingRun, new_optimizers, prepare_weights
-from lib.settings import TrainingConfig, usual_torch
-from lib.signals import generate
+from lib.recipe import RECIPE, Stage, TrainingConfig, TrainingRun, new_optimizers, prepare_weights
+from lib.settings import usual_torch
 
 log = logging.getLogger(__name__)
+LIBRARY = ("settings", "signals", "loader", "model", "recipe", "training")  # the code that its numbers depend on
 PLAIN = ("horizon", "stage", "stage_ends", "history", "validation", "best_mse")  # without tensors
 
 
@@ -68,7 +69,7 @@ def train(
         told = f"must not contain the training noise seed {dataset.noise_seed}, or validation would not see new noise"
         raise ValueError(f"validation_noise_seeds = {config.validation_noise_seeds}: {told}")
     path, plan = Path(checkpoint) if checkpoint else None, _by_name(stages)
-    code = _code_digest(plan) if path else ""
+    code = _code_digest(stages) if path else ""
     with usual_torch(), torch.random.fork_rng():
         torch.manual_seed(config.weight_seed)
         model = StatefulLSTMExtractor(shape).to("cuda" if torch.cuda.is_available() else "cpu")
@@ -107,9 +108,9 @@ def train(
 def _by_name(stages: Sequence[Stage]) -> dict[str, Stage]:
     """The stages by their names, which a checkpoint holds; ValueError if there is none, or if they are not distinct."""
     names = [getattr(stage, "__name__", None) for stage in stages]
-    if not names or None in names or "done" in names or len(set(names)) < len(names):
+    if not names or {None, "done"} & {*names} or len({*names}) < len(names):
         told = "must be one or more, each with a __name__ of its own that is not 'done'; a function of def has one"
-        raise ValueError(f"stages = {[name or stage for name, stage in zip(names, stages, strict=True)]}: {told}")
+        raise ValueError(f"stages = {names}: {told}")
     return dict(zip(map(str, names), stages, strict=True))
 
 
@@ -138,20 +139,20 @@ def _settings(run: TrainingRun, plan: dict[str, Stage]) -> dict[str, Any]:
     }
 
 
-def _source(part: Any) -> str:
-    try:
-        return inspect.getsource(part)
-    except (OSError, TypeError) as error:
-        told = "has no source code, by which a checkpoint knows it again; define it in a file or a cell, or name none"
-        raise ValueError(f"stages = {getattr(part, '__name__', part)}: {told}") from error
+def _code_digest(stages: Iterable[Stage]) -> str:
+    """A fingerprint of the code that the numbers of a training depend on: the library's, the stages' and their files'.
 
-
-def _code_digest(plan: dict[str, Stage]) -> str:
-    """A fingerprint of the code that the numbers of a training depend on."""
-    parts: tuple[Any, ...] = (generate, StatefulDataLoader, StatefulLSTMExtractor, TrainingConfig, TrainingRun, train)
-    places = {part: inspect.getmodule(part) for part in (*parts, *plan.values())}
-    texts = dict.fromkeys(map(_source, plan.values()))
-    texts |= {_source(m if m and hasattr(m, "__file__") else part): None for part, m in places.items()}
+    Raises:
+        ValueError: a stage has no source code.
+    """
+    texts = [inspect.getsource(sys.modules[f"lib.{name}"]) for name in LIBRARY]
+    for stage in stages:
+        home = inspect.getmodule(stage)  # a cell of a notebook has no file
+        try:
+            texts += [inspect.getsource(part) for part in (stage, home) if part is stage or hasattr(part, "__file__")]
+        except (OSError, TypeError) as error:
+            told = f"stages = {stage.__name__}: has no source code, by which a checkpoint knows it again; "
+            raise ValueError(f"{told}define it in a file or a cell, or name none") from error
     return hashlib.sha256("".join(texts).encode()).hexdigest()
 
 

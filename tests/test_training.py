@@ -31,13 +31,13 @@ from lib.recipe import (
     cosine,
     extend,
     grow,
+    phase_rates,
     polish,
     prepare_weights,
     rate_at,
     signal_weights,
     tune,
 )
-from lib.signals import phase_rates
 
 SMALL = ModelConfig(hidden_size=6, head_size=5)
 QUICK = TrainingConfig(

@@ -12,8 +12,8 @@ from lib.lessons.exercises import check
 from lib.lessons.instruments import chain_length
 from lib.loader import Batch, FrequencyDataset, StatefulDataLoader
 from lib.model import StatefulLSTMExtractor
-from lib.recipe import TrainingRun, update
-from lib.settings import TrainingConfig, whole_number
+from lib.recipe import TrainingConfig, TrainingRun, update
+from lib.settings import whole_number
 from lib.signals import SignalSpec
 
 Pass = Callable[[StatefulLSTMExtractor, Iterable[Batch], torch.optim.Optimizer], object]

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from lib.loader import FrequencyDataset
 from lib.model import ModelConfig, StatefulLSTMExtractor
-from lib.recipe import anneal, extend, grow
-from lib.settings import TrainingConfig, whole_number
+from lib.recipe import TrainingConfig, anneal, extend, grow
+from lib.settings import whole_number
 from lib.signals import Array, SignalSpec
 from lib.training import train
 

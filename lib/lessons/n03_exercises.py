@@ -9,8 +9,7 @@ import numpy as np
 from lib.lessons.exercises import check
 from lib.loader import FrequencyDataset
 from lib.model import ModelConfig
-from lib.recipe import TrainingRun, rate_at
-from lib.settings import TrainingConfig
+from lib.recipe import TrainingConfig, TrainingRun, rate_at
 from lib.signals import SignalSpec
 from lib.training import train
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from lib.loader import FrequencyDataset, StatefulDataLoader
 from lib.model import ModelConfig
-from lib.recipe import Stage, TrainingRun, cosine, rate_at, update
-from lib.settings import TrainingConfig
+from lib.recipe import Stage, TrainingConfig, TrainingRun, cosine, rate_at, update
 from lib.training import train
 
 POLICIES = {  # samples that the gradient crosses, and whether the state is reset before every sample
@@ -17,6 +16,7 @@ POLICIES = {  # samples that the gradient crosses, and whether the state is rese
     "carry, detach every step": (1, False),
     "carry, detach every 200": (200, False),
 }
+LONGER_CUTS = {f"carry, detach every {steps:,}": (steps, False) for steps in (1000, 2500)}
 
 
 def detach_every(steps: int) -> Stage:
@@ -48,14 +48,15 @@ def train_policy(
     checkpoint: Path | str | None = None,
     progress_bar: bool = True,
 ) -> TrainingRun:
-    """Train with one of `POLICIES` in place of the recipe.
+    """Train with one of `POLICIES` or `LONGER_CUTS` in place of the recipe.
 
     The update, the rule for the learning rate and the validation are the same. There is no tuning and polishing.
 
     Raises:
         ValueError: there is no such policy.
     """
-    if policy not in POLICIES:
-        raise ValueError(f"policy = {policy!r}: must be one of {', '.join(POLICIES)}")
-    steps, memoryless = POLICIES[policy]
+    known = POLICIES | LONGER_CUTS
+    if policy not in known:
+        raise ValueError(f"policy = {policy!r}: must be one of {', '.join(known)}")
+    steps, memoryless = known[policy]
     return train(dataset, config, model_config, checkpoint, progress_bar, (detach_every(steps),), memoryless)

@@ -23,8 +23,8 @@ from lib.lessons import n08_networks as networks
 from lib.lessons.files import write_metrics
 from lib.lessons.n08_networks import NETWORKS, build, run_on
 from lib.lessons.n08_tasks import TASKS, lanes
-from lib.recipe import cosine
-from lib.settings import TrainingConfig, usual_torch
+from lib.recipe import TrainingConfig, cosine
+from lib.settings import usual_torch
 from lib.signals import Array, SignalSpec
 
 log = logging.getLogger(__name__)

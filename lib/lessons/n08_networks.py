@@ -12,8 +12,7 @@ from torch.nn.functional import conv1d, pad
 
 from lib.lessons.n08_attention import Transformer
 from lib.model import StatefulLSTMExtractor
-from lib.recipe import prepare_weights
-from lib.settings import TrainingConfig
+from lib.recipe import TrainingConfig, prepare_weights
 from lib.signals import SignalSpec
 
 SIZE, HEAD = 32, 128  # units of each network, and of the layer between them and the output

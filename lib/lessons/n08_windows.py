@@ -15,8 +15,8 @@ from tqdm.auto import tqdm
 from lib.lessons.instruments import saved_bytes
 from lib.lessons.n08_tasks import TASKS, lanes
 from lib.model import StatefulLSTMExtractor
-from lib.recipe import cosine, prepare_weights, signal_weights
-from lib.settings import TrainingConfig, usual_torch
+from lib.recipe import TrainingConfig, cosine, prepare_weights, signal_weights
+from lib.settings import usual_torch
 from lib.signals import Array, SignalSpec
 
 LENGTHS = {"assignment": (1, 10, 50, 100, 200, 500, 1000), "extraction": (1, 10, 50, 100, 500, 1000)}  # L, samples

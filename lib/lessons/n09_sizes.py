@@ -10,8 +10,7 @@ import numpy as np
 
 from lib.loader import FrequencyDataset
 from lib.model import ModelConfig, StatefulLSTMExtractor
-from lib.recipe import TrainingRun, anneal
-from lib.settings import TrainingConfig
+from lib.recipe import TrainingConfig, TrainingRun, anneal
 from lib.signals import SignalSpec
 from lib.training import train
 

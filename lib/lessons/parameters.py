@@ -14,7 +14,8 @@ from pydantic import Field, field_validator
 from lib.checkpoint import REFERENCE_CHECKPOINT, find_checkpoint, from_home, is_finished, load_checkpoint
 from lib.lessons.claims import mark_failed_claims
 from lib.model import ModelConfig
-from lib.settings import Settings, TrainingConfig
+from lib.recipe import TrainingConfig
+from lib.settings import Settings
 from lib.signals import SignalSpec
 
 CHECKPOINT_NAME = "checkpoint.pt"

@@ -17,11 +17,12 @@ from lib.checkpoint import REFERENCE
 from lib.lessons.files import read_metrics, write_metrics
 from lib.lessons.n09_tuning import BASE, choose, name_of, read_trials
 from lib.model import ModelConfig
+from lib.recipe import TrainingConfig
 from lib.run import plan
 from lib.run.notebooks import RUNS, NotebookFailedError, locked
 from lib.run.plan import Run
 from lib.run.render import PAGES
-from lib.settings import SettingsError, TrainingConfig
+from lib.settings import SettingsError
 from lib.studies.variants import OTHERS, STUDIES, Variant, measure, run_studies
 
 STUDY = "hyperparameters"

@@ -16,14 +16,14 @@ from lib.lessons import n08_budget as budget
 from lib.lessons.clock import measure_clock
 from lib.lessons.extractor import EXTRACTORS, ListeningConfig, extractor_path, train_extractor
 from lib.lessons.files import write_metrics
-from lib.lessons.n03_policies import POLICIES, train_policy
+from lib.lessons.n03_policies import LONGER_CUTS, POLICIES, train_policy
 from lib.lessons.n07_contest import goals
 from lib.lessons.parameters import NotebookParameters
 from lib.loader import FrequencyDataset
 from lib.model import ModelConfig, roll_out
-from lib.recipe import RECIPE, Stage, TrainingRun, anneal, extend, grow, polish, tune
+from lib.recipe import RECIPE, Stage, TrainingConfig, TrainingRun, anneal, extend, grow, polish, tune
 from lib.run.notebooks import RUNS
-from lib.settings import SettingsError, TrainingConfig
+from lib.settings import SettingsError
 from lib.signals import Array, SignalSpec
 from lib.studies.lengths import lengths
 from lib.training import train
@@ -51,7 +51,7 @@ class Variant(NamedTuple):
     spec: SignalSpec = SignalSpec()
     stages: tuple[Stage, ...] = RECIPE
     train_seed: int = TRAIN_SEED
-    policy: str = ""  # one of `POLICIES` in place of the stages
+    policy: str = ""  # one of `POLICIES` or `LONGER_CUTS` in place of the stages
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -141,9 +141,10 @@ STUDIES: dict[str, dict[str, Variant]] = {
         name: Variant(TrainingConfig(max_updates=updates), policy=name)
         for name, updates in zip(POLICIES, (50_000, 50_000, 15_000), strict=True)
     },
+    "cuts": seeded({name: Variant(TrainingConfig(max_updates=1300), policy=name) for name in LONGER_CUTS}),
 }
 # Studies in which the test noise is read; the others have helped to choose, and are judged on validation noise.
-FINAL = {*STUDIES, "reference", "hyperparameters"} - {"stages", "design"}
+FINAL = {*STUDIES, "reference", "hyperparameters"} - {"stages", "design", "cuts"}
 REFERENCE_VARIANT = Variant(
     TrainingConfig(anneal_updates=4000, polish_iterations=6000),
     ModelConfig(hidden_size=64, head_size=256),
