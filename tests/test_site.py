@@ -4,21 +4,24 @@ import os
 from pathlib import Path
 from urllib.parse import unquote
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pypdfium2
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from playwright.sync_api import sync_playwright
 from pypdf import PdfReader
 
-from lib.lessons.contents import QUESTIONS, read_questions
+from lib.lessons.contents import QUESTIONS, read_questions, sections
 from lib.lessons.files import find_notebooks
 from lib.run.booklet import booklet, find_browser
-from lib.run.publish import FIGURES
-from lib.run.render import site
+from lib.run.publish import FIGURES, clean
+from lib.run.render import chapter, front, single_page, site
 from lib.run.results import summarize, write_table
+from lib.run.student import without_solutions
 
 CHROMIUM = find_browser()
 NAMES = ["index", *(path.stem for path in find_notebooks())]
@@ -139,6 +142,70 @@ def test_the_summary_of_a_batch(browser, tmp_path, scheme):
     assert requests == [address]
     assert not [(v["id"], v["nodes"]) for v in Axe().run(page, options={"runOnly": RULES}).response["violations"]]
     page.close()
+
+
+@pytest.fixture(scope="module")
+def lesson(tmp_path_factory) -> Path:
+    """A notebook with all that a lesson may hold: minutes, a question, a prediction, a solution, a part in depth."""
+    shown = [new_output("stream", text="forty-two")]
+    hidden = {"tags": ["predict"], "jupyter": {"outputs_hidden": True}}
+    cells = [
+        new_markdown_cell("# 1 · Lesson\n\n## 1.1 *First* (Q1.2a, 3.1c)\n*12 minutes*\nWords, *7 minutes* of them.\n"),
+        new_code_cell("predicted", metadata=hidden, outputs=shown, id="predicted"),
+        new_markdown_cell("### 1.1.1 Part\n\n*1 minute*\n\n## Exercises\n*30 minutes*"),
+        new_code_cell("solved", metadata={"tags": ["solution"]}, outputs=shown),
+        new_markdown_cell("## In depth\nYou may stop here. More is [below](01_lesson.ipynb#1.2-Deeper-%28Q2.1%29)."),
+        new_markdown_cell("### 1.2 Deeper (Q2.1)\n*50 minutes*"),
+        new_markdown_cell("**Next:** nothing"),
+    ]
+    path = tmp_path_factory.mktemp("lesson") / "01_lesson.ipynb"
+    nbformat.write(new_notebook(cells=cells), path)
+    return path
+
+
+def test_a_lesson_has_minutes_questions_and_a_depth(lesson):
+    found = {section.words: section for section in sections(lesson)}
+    assert list(found) == ["1 · Lesson", "1.1 First", "1.1.1 Part", "Exercises", "In depth", "1.2 Deeper"]
+    assert [section.questions for section in found.values()] == [(), ("1.2a", "3.1c"), (), (), (), ("2.1",)]
+    assert [section.minutes for section in found.values()] == [0, 12, 1, 30, 0, 50]
+    part = chapter(lesson)
+    assert part.minutes == 13, "without the exercises and what stands in depth"
+    soup = BeautifulSoup(part.body, "html.parser")
+    assert [told.text for told in soup.select(".minutes")] == ["12 minutes", "1 minute", "30 minutes", "50 minutes"]
+    assert not soup.select(".answer, .depth"), "the booklet prints it as it is"
+    assert "<small>13 minutes</small>" in front([part])
+
+
+def test_students_get_the_depth_but_no_answers(lesson):
+    copy = without_solutions(nbformat.read(lesson, as_version=4))
+    assert "## In depth" in "\n".join(cell.source for cell in copy.cells)
+    assert [(cell.source, cell.outputs) for cell in copy.cells if cell.cell_type == "code"] == [("predicted", [])]
+    assert clean(copy).cells[1].metadata == {"tags": ["predict"], "jupyter": {"outputs_hidden": True}}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
+def test_answers_and_the_depth_are_folded_until_a_link_leads_into_them(lesson, browser, script):
+    address = single_page(lesson, lesson.with_suffix(".html")).as_uri()
+    context = browser.new_context(java_script_enabled=script)
+    page = context.new_page()
+    page.goto(address)
+    answer, deeper = page.get_by_text("forty-two").first, page.get_by_role("heading", name="1.2 Deeper")
+    assert not answer.is_visible()
+    page.get_by_text("Show the answer").click()
+    assert answer.is_visible()
+    assert not deeper.is_visible()
+    page.get_by_role("heading", name="In depth – you may stop here").click()
+    assert deeper.is_visible()
+    assert page.get_by_text("Next:").is_visible()
+    page.goto("about:blank")
+    page.goto(f"{address}#1.2-Deeper-(Q2.1)")
+    assert deeper.is_visible(), "a link from another page"
+    page.goto("about:blank")
+    page.goto(address)
+    page.evaluate("location.hash = '#1.2-Deeper-(Q2.1)'") if script else page.goto(f"{address}#1.2-Deeper-(Q2.1)")
+    deeper.wait_for()
+    context.close()
 
 
 @pytest.mark.browser

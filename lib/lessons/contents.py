@@ -17,6 +17,8 @@ QUESTIONS = NOTEBOOKS / "questions.yml"
 REQUIREMENTS = NOTEBOOKS / "requirements.yml"
 GLOSSARY = NOTEBOOKS / "glossary.yml"
 HEADINGS = ":is(h1, h2, h3, h4, h5, h6):not(blockquote *, li *)"  # a heading that is quoted or listed begins no section
+IN_BRACKETS = r"\(([Q0-9a-f., ]+)\)"  # questions that a heading answers, such as (Q1.2a, Q3.1c), or without the Q
+IN_DEPTH = "In depth"  # the heading behind which stands what a reader may leave out
 KINDS = {  # how a question is answered, and how notebook 0 says it
     "shown": "a cell",
     "judgement": "judgement",
@@ -50,7 +52,13 @@ class Section(NamedTuple):
     @property
     def words(self) -> str:
         """The title without question ids."""
-        return re.sub(r" \([0-9a-f., ]+\)$", "", self.title)
+        return re.sub(rf" {IN_BRACKETS}$", "", self.title)
+
+    @property
+    def minutes(self) -> int:
+        """How long it takes, if a line such as ``*12 minutes*`` below its heading says so; else 0."""
+        told = re.match(r"\s*\*(\d+) minutes?\*", self.text)
+        return int(told[1]) if told else 0
 
     @property
     def link(self) -> str:
@@ -92,8 +100,8 @@ def sections(notebook: Path) -> list[Section]:
 
 
 def _questions_in(title: str) -> tuple[str, ...]:
-    """The ids of questions that stand in brackets in a heading, such as ``(1.2a, 3.1c)``."""
-    groups = re.findall(r"\(([0-9a-f., ]+)\)", title)
+    """The ids of questions that stand in brackets in a heading, such as ``(Q1.2a, Q3.1c)``, without the Q."""
+    groups = re.findall(IN_BRACKETS, title)
     return tuple(name for group in groups for name in re.findall(r"\d(?:\.\d[a-f]?)?", group))
 
 

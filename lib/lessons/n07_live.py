@@ -61,7 +61,7 @@ def live_listener(model: StatefulLSTMExtractor, spec: SignalSpec, name: str = "l
     image = picture_html(first_second(model, spec, selected)).replace("<img", '<img style="max-width:100%"', 1)
     title = f"The extractor beside the filter: the first second of {spec.names[selected]} at α = {alpha:g}"
     aim = "turn the width of the noise and the start phase"
-    return scripted("live", name, f"<div data-still>{image}</div>", title, aim, content, script("live_listener.js"))
+    return scripted("live", name, f"<div data-still>{image}</div>", title, aim, content, script("n07_live.js"))
 
 
 def first_second(model: StatefulLSTMExtractor, spec: SignalSpec, selected: int, noise_seed: int = 0) -> Picture:

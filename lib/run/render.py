@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -21,7 +22,7 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import InvalidNotebook, IPythonRenderer, MarkdownWithMath
 
 from lib.checkpoint import write_atomically
-from lib.lessons.contents import Section, headings, sections
+from lib.lessons.contents import IN_DEPTH, Section, headings, sections
 from lib.lessons.files import NOTEBOOKS, ROOT, find_notebooks
 from lib.run.publish import FIGURES, place_of, results_table
 from lib.settings import SettingsError
@@ -61,6 +62,12 @@ class Chapter(NamedTuple):
     def below(self) -> list[Section]:
         """Its headings without its title."""
         return [section for section in self.sections if (section.level, section.title) != (1, self.title)]
+
+    @property
+    def minutes(self) -> int:
+        """How long its sections take, up to the exercises or what stands in depth."""
+        lesson = takewhile(lambda section: section.words not in ("Exercises", IN_DEPTH), self.sections)
+        return sum(section.minutes for section in lesson)
 
     @property
     def short(self) -> str:
@@ -157,11 +164,35 @@ def chapter(notebook: Path) -> Chapter:
     found = sections(notebook)
     for tag, section in zip(headings_of(soup), found, strict=True):
         tag["id"] = section.anchor
+    for minutes in soup.select(":is(h2, h3) + p > em:first-child"):
+        if re.fullmatch(r"\d+ minutes?", minutes.text):
+            minutes["class"] = "minutes"
     for image in soup.select("img[data-name]"):
         if (FIGURES / f"{image['data-name']}.svg").exists():
             image["src"] = f"figures/{image['data-name']}.svg"
     title = next((section.title for section in found if section.level == 1), notebook.stem)
     return Chapter(notebook.stem, title, found, str(make_scrollable(soup)))
+
+
+def folded(body: str) -> str:
+    """A body for the screen: the reader opens the answers to what is to be predicted, and what stands in depth."""
+    soup = BeautifulSoup(body, "html.parser")
+
+    def fold(kind: str, summary: str | Tag) -> Tag:
+        details = soup.new_tag("details", attrs={"class": f"fold {kind}"})
+        details.append(told := soup.new_tag("summary"))
+        told.append(summary)
+        return details
+
+    for answer in soup.select(".celltag_predict > .output_wrapper"):
+        answer.wrap(fold("answer", "Show the answer"))
+    title = f"h2#{IN_DEPTH.replace(' ', '-')}"
+    for first in soup.select(f".text_cell:has({title})"):
+        inside, heading = [first, *first.next_siblings], first.select(title)[0]
+        heading.append(" – you may stop here")
+        first.insert_before(depth := fold("depth", heading))
+        depth.extend(inside)
+    return str(soup)
 
 
 def headings_of(soup: BeautifulSoup) -> list[Tag]:
@@ -174,7 +205,7 @@ def single_page(notebook: Path, target: Path) -> Path:
     lines = (PAGES / "style.css").read_text(encoding="utf-8").splitlines()
     style = "\n".join(line for line in lines if "@font-face" not in line)
     part = chapter(notebook)
-    page = TEMPLATES.get_template("single.html.j2").render(title=part.title, body=part.body, style=style)
+    page = TEMPLATES.get_template("single.html.j2").render(title=part.title, body=folded(part.body), style=style)
     write_atomically(target, page.encode())
     return target
 
@@ -270,6 +301,6 @@ def site(folder: Path = BUILD / "site") -> Path:
 
         write("index", title="One sample at a time: an LSTM that keeps time", body=front(chapters), after=chapters[0])
         for before, this, after in zip([None, *chapters], chapters, [*chapters[1:], None], strict=False):
-            body = NOTEBOOK_LINK.sub(r"\1.html", this.body)
+            body = NOTEBOOK_LINK.sub(r"\1.html", folded(this.body))
             write(this.name, title=this.title, body=body, sections=this.below, before=before, after=after)
     return folder / "index.html"
