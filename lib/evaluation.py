@@ -47,8 +47,8 @@ def evaluate(
     model: StatefulLSTMExtractor, dataset: FrequencyDataset, steps: int = 1
 ) -> tuple[Array, dict[str, dict[str, float]]]:
     """Roll the model out over all rows of a dataset: its outputs (n_frequencies, n_samples), and its metrics."""
-    output, pure = roll_out(model, dataset.inputs, steps)[..., 0], generate(dataset.spec, dataset.noise_seed).targets
-    return output.double().numpy(), metrics_by_frequency(output.double().numpy(), pure, dataset.spec)
+    output = roll_out(model, dataset.inputs, steps)[..., 0].double().numpy()
+    return output, metrics_by_frequency(output, dataset.signals.targets, dataset.spec)
 
 
 def mse_by_noise_seed(

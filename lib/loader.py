@@ -38,9 +38,9 @@ class FrequencyDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     def __init__(self, spec: SignalSpec, noise_seed: int) -> None:
         """Generate the data; ValueError if the noise seed is not a whole number from 0 up."""
         self.spec, self.noise_seed = spec, whole_number("noise_seed", noise_seed, 0)
-        _, mixed, targets = generate(spec, self.noise_seed)
-        self.inputs = assemble_inputs(spec, mixed)  # (n_frequencies, n_samples, 1 + n_frequencies)
-        self.targets = torch.as_tensor(targets, dtype=torch.float32)[..., None]  # (n_frequencies, n_samples, 1)
+        self.signals = generate(spec, self.noise_seed)  # in float64, for figures and scores
+        self.inputs = assemble_inputs(spec, self.signals.mixed)  # (n_frequencies, n_samples, 1 + n_frequencies)
+        self.targets = torch.as_tensor(self.signals.targets, dtype=torch.float32)[..., None]  # (…, n_samples, 1)
 
     def __len__(self) -> int:
         """Number of rows: n_frequencies · n_samples, 40,000 in the assignment."""
