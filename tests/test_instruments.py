@@ -1,20 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from lib import SignalSpec, generate
-from lib.lessons.instruments import (
-    amplitude_spectrum,
-    autocorrelation,
-    best_linear_prediction,
-    chain_length,
-    gradient_reach,
-    lstm_step,
-    orbit,
-    parameter_gradients,
-    record_states,
-    saved_bytes,
-)
+from lib.lessons.instruments import best_linear_prediction, chain_length, lstm_step, record_states, saved_bytes
+from lib.lessons.n01_plots import amplitude_spectrum, autocorrelation
+from lib.lessons.n02_loop import gradient_reach, parameter_gradients
+from lib.lessons.state_plots import orbit
 
 
 def test_the_equations_are_pytorchs(model, dataset):
@@ -27,7 +20,7 @@ def test_the_equations_are_pytorchs(model, dataset):
         assert torch.allclose(c, cell[:, t], atol=1e-6)
 
 
-def test_chain_grows_by_one_a_sample_until_detached(model, dataset):
+def test_a_chain_is_the_longest_way_back_and_not_the_number_of_calls(model, dataset):
     assert chain_length(model.cell_state) == 0
     for t in range(5):
         model(dataset.inputs[:, t])
@@ -35,6 +28,13 @@ def test_chain_grows_by_one_a_sample_until_detached(model, dataset):
     model.detach_state()
     model(dataset.inputs[:, 5])
     assert chain_length(model.cell_state) == 1
+    lstm, x, state = nn.LSTM(2, 3), torch.zeros(1, 2), None
+    apart = sum(lstm(x)[0].sum() for _ in range(5))
+    assert chain_length(apart) == 1
+    for _ in range(5):
+        h, state = lstm(x, state)
+    assert chain_length(h.sum() + apart) == 5
+    assert chain_length(torch.zeros(1)) == 0
 
 
 def test_memory_grows_without_detach_only(model, dataset):
@@ -50,7 +50,7 @@ def test_memory_grows_without_detach_only(model, dataset):
     assert saved_bytes(lambda: loop(100, True)) < 2 * saved_bytes(lambda: loop(1, True))
 
 
-def test_gradient_reach_ends_at_the_cut(model, dataset):
+def test_a_cut_ends_the_gradients_way_and_changes_no_output(model, dataset):
     x = dataset.inputs[:, :30]
     assert (gradient_reach(model, x, None) > 0).all()
     cut = gradient_reach(model, x, 10)
@@ -60,11 +60,7 @@ def test_gradient_reach_ends_at_the_cut(model, dataset):
     assert model.hidden_state is None
     with pytest.raises(ValueError, match="at least 2"):
         gradient_reach(model, x[:, :1], None)
-
-
-def test_detaching_changes_gradients_but_not_outputs(model, dataset):
-    whole = parameter_gradients(model, dataset, steps=1, horizon=40)
-    cut = parameter_gradients(model, dataset, steps=1, horizon=40, detach=True)
+    whole, cut = (parameter_gradients(model, dataset, steps=1, horizon=40, detach=cut) for cut in (False, True))
     assert torch.allclose(whole[0], cut[0], atol=1e-6)
     assert not torch.allclose(whole[1], cut[1], rtol=1e-2)
     assert all(p.grad is None for p in model.parameters())

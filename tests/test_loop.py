@@ -1,17 +1,14 @@
 """The loop that a reader edits, what is measured of it, and the operations on h and c."""
 
-import inspect
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from lib import FrequencyDataset, SignalSpec, StatefulLSTMExtractor, load_model, roll_out
+from lib import FrequencyDataset, SignalSpec, load_model, roll_out
 from lib.lessons import n02_plots as plots
 from lib.lessons.n02_loop import (
     best_readout,
-    chain_depth,
     cut_cosines,
     edited,
     outcome_table,
@@ -52,22 +49,15 @@ def outcomes(**edits):
 
 
 def test_an_edit_replaces_exactly_one_text():
-    twice = edited(learn, [("lr=0.02", "lr=0.0"), ("passes=2", "passes=1")])
-    assert "lr=0.0)" in inspect.getsource(twice)
-    assert "lr=0.02" in inspect.getsource(learn)
-    assert "lr=0.5" in inspect.getsource(edited(twice, [("lr=0.0", "lr=0.5")])), "an edited loop can be edited again"
+    still = edited(learn, [("lr=0.02", "lr=0.0"), ("passes=2", "passes=1")])
     x, y = two_sines(20, 1)
-    lstm, _, losses = twice(x, y, 3)
+    lstm, _, losses = still(x, y, 3)
     torch.manual_seed(3)
     assert torch.equal(lstm.weight_hh_l0, nn.LSTM(2, 4).weight_hh_l0), "a rate of zero changes no weight"
     assert len(losses) == 4
-    for old, new, match in (
-        ("loss", "x", "exactly once, not"),
-        ("nonesuch", "x", "exactly once, not 0"),
-        ("loss.backward()", "loss.backward(", "must give Python, but line"),
-    ):
-        with pytest.raises(ValueError, match=match):
-            edited(learn, [(old, new)])
+    for old in ("loss", "nonesuch"):
+        with pytest.raises(ValueError, match="exactly once, not"):
+            edited(learn, [(old, "x")])
 
 
 def test_errors_bits_reach_and_memory_are_told_apart():
@@ -109,17 +99,6 @@ def test_watching_leaves_nothing_behind():
         torch.ones(1).backward()
     assert torch.Tensor.backward is backward
     assert seen == [(-1, 4)], "no LSTM in it, and one tensor of four bytes"
-
-
-def test_depth_is_the_longest_way_and_not_the_number_of_calls():
-    lstm, x = nn.LSTM(2, 3), torch.zeros(1, 2)
-    apart = sum(lstm(x)[0].sum() for _ in range(5))
-    assert chain_depth(apart) == 1
-    state = None
-    for _ in range(5):
-        h, state = lstm(x, state)
-    assert chain_depth(h.sum() + apart) == 5
-    assert chain_depth(torch.zeros(1)) == 0
 
 
 def test_the_target_of_the_small_task_needs_a_past():
@@ -203,27 +182,3 @@ def test_open_gates_remember_and_closed_ones_forget(dataset):
     state = torch.get_rng_state()
     assert memory_after(nn.GRU, x, bias=5.0) == memory_after(nn.GRU, x, bias=5.0)
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_the_class_is_the_loop_to_the_last_bit():
-    x, y = two_sines(40, 1)
-    lstm, head, losses = learn(x, y, 2)
-    torch.manual_seed(2)
-    model = StatefulLSTMExtractor(n_frequencies=1, hidden_size=4, head_size=0, activation="identity")
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    course = []
-    for _ in range(2):
-        model.reset_state()
-        loss = 0
-        for t in range(40):
-            loss = loss + (model(x[t : t + 1]) - y[t]).square().mean() / 5
-            if t % 5 == 4:
-                course.append(loss.item())
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                model.detach_state()
-                loss = 0
-    assert course == losses
-    plain = [*lstm.parameters(), *head.parameters()]
-    assert all(torch.equal(*pair) for pair in zip(plain, model.parameters(), strict=True))

@@ -19,7 +19,7 @@ from lib.lessons import state_plots as states
 from lib.lessons.clock import clock_figure, clock_table, measure_clock
 from lib.lessons.figures import render
 from lib.lessons.files import NO_NUMBERS, read_metrics, write_metrics
-from lib.lessons.instruments import intervene
+from lib.lessons.n04_interventions import intervene
 from lib.lessons.parameters import NotebookParameters, choices
 from lib.lessons.tables import metrics_table
 

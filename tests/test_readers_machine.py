@@ -24,7 +24,7 @@ from lib.checkpoint import (
     save_checkpoint,
     write_atomically,
 )
-from lib.lessons import state_plots as states
+from lib.lessons import n02_plots as states
 from lib.lessons.drawing import stepper_html
 from lib.lessons.figures import FILES, render
 from lib.lessons.files import ROOT, find_notebooks, read_metrics, write_metrics

@@ -23,13 +23,10 @@ from lib import (
     roll_out,
 )
 from lib.lessons.files import read_metrics, write_metrics
-from lib.lessons.instruments import (
-    autocorrelation,
-    best_linear_prediction,
-    gradient_reach,
-    intervene,
-    parameter_gradients,
-)
+from lib.lessons.instruments import best_linear_prediction
+from lib.lessons.n01_plots import autocorrelation
+from lib.lessons.n02_loop import gradient_reach, parameter_gradients
+from lib.lessons.n04_interventions import intervene
 from lib.lessons.parameters import NotebookParameters
 from lib.lessons.stepper import Stepper
 from lib.settings import whole_number

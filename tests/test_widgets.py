@@ -11,8 +11,8 @@ from ipywidgets import IntSlider
 from lib import FrequencyDataset, SignalSpec, StatefulLSTMExtractor, load_model, roll_out
 from lib.lessons.drawing import stepper_html, still
 from lib.lessons.figures import Picture, panels
-from lib.lessons.instruments import REPLACEMENTS, intervene
 from lib.lessons.live import live_stepper
+from lib.lessons.n04_interventions import REPLACEMENTS, intervene
 from lib.lessons.stepper import POLICIES, Stepper
 from lib.lessons.widgets import RUN, Explorer, StepperShell, film
 from lib.run.publish import WIDGET, clean

@@ -8,8 +8,22 @@ import numpy as np
 
 from lib.lessons.figures import BLUE, GREY, RED, Picture, label, panels
 from lib.lessons.gain import coherent_gain
-from lib.lessons.instruments import amplitude_spectrum, autocorrelation
+from lib.settings import whole_number
 from lib.signals import Array, SignalSpec, draw_noise, noisy_components
+
+
+def autocorrelation(signal: Array, lags: int) -> Array:
+    """Normalized autocorrelation of a signal (samples,) at lags 0 … ``lags``; white noise stays within ±2/√samples."""
+    centred = signal - signal.mean()
+    spectrum = np.fft.rfft(centred, 2 * len(signal))
+    products = np.fft.irfft(np.abs(spectrum) ** 2)[: whole_number("lags", lags, 0, len(signal) - 1) + 1]
+    return products / products[0]
+
+
+def amplitude_spectrum(signal: Array, sample_rate: float) -> tuple[Array, Array]:
+    """Frequencies in Hz and amplitudes of the sines in a signal (samples,): a sine of amplitude 1 shows as 1."""
+    frequencies = np.fft.rfftfreq(len(signal), 1 / sample_rate).astype(np.float64)
+    return frequencies, 2 * np.abs(np.fft.rfft(signal)) / len(signal)
 
 
 def components(spec: SignalSpec, noisy: Array, mixed: Array, index: int = 1, seconds: float = 1.0) -> Picture:

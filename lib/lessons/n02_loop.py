@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
-import linecache
 import re
 import textwrap
-import weakref
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib.lessons.instruments import Held, parameter_gradients
-from lib.loader import FrequencyDataset
+from lib.lessons.instruments import chain_length, counting_bytes
+from lib.loader import FrequencyDataset, StatefulDataLoader
 from lib.model import StatefulLSTMExtractor
+from lib.settings import whole_number
+from lib.signals import Array
 
 Loop = Callable[..., tuple[nn.Module, nn.Module, list[float]]]
 Edits = Sequence[tuple[str, str]]
@@ -47,23 +46,14 @@ def edited(function: Callable[..., Any], edits: Edits) -> Callable[..., Any]:
     Args:
         function: whose source can be read; it is not changed.
         edits: pairs of an old text, which has to stand there exactly once, and a new one.
-
-    Raises:
-        ValueError: an old text stands there not once, or what comes of it is not Python.
     """
     source = textwrap.dedent(inspect.getsource(function))
     for old, new in edits:
         if source.count(old) != 1:
             raise ValueError(f"edit = {old!r}: must stand in {function.__name__} exactly once, not {source.count(old)}")
         source = source.replace(old, new)
-    name = f"<edited {function.__name__} {zlib.crc32(source.encode())}>"
-    try:
-        ast.parse(source)
-    except SyntaxError as error:
-        raise ValueError(f"edits = {list(edits)}: must give Python, but line {error.lineno}: {error.msg}") from error
-    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)  # for `inspect.getsource`
     place = dict(inspect.unwrap(function).__globals__)
-    exec(compile(source, name, "exec"), place)
+    exec(source, place)
     changed: Callable[..., Any] = place[function.__name__]
     return changed
 
@@ -126,43 +116,18 @@ def watched(hold: bool = True) -> Iterator[list[tuple[int, int]]]:
     Without ``hold``, the bytes are not counted, and nothing is changed but that backward passes are noted.
     """
     seen: list[tuple[int, int]] = []
-    alive: weakref.WeakSet[Held] = weakref.WeakSet()
     backward = Tensor.backward
+    with counting_bytes() if hold else nullcontext() as count:
 
-    def pack(tensor: Tensor) -> Held:
-        held = Held(tensor)
-        alive.add(held)
-        return held
+        def noted(self: Tensor, *args: Any, **options: Any) -> None:
+            seen.append((chain_length(self) - 1, count()) if count else (0, 0))
+            backward(self, *args, **options)
 
-    def noted(self: Tensor, *args: Any, **options: Any) -> None:
-        storages = {held.tensor.untyped_storage().data_ptr(): held.tensor.untyped_storage().nbytes() for held in alive}
-        seen.append((chain_depth(self) - 1, sum(storages.values())) if hold else (0, 0))
-        backward(self, *args, **options)
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda h: h.tensor) if hold else nullcontext():
         Tensor.backward = noted  # type: ignore[method-assign]
         try:
             yield seen
         finally:
             Tensor.backward = backward  # type: ignore[method-assign]
-
-
-def chain_depth(tensor: Tensor) -> int:
-    """How many calls of an LSTM lie one behind the other on the longest way back from a tensor, such as a loss."""
-    depth: dict[Any, int] = {None: 0}
-    waiting = [tensor.grad_fn]
-    while waiting:
-        node = waiting[-1]
-        before = [] if node is None else [following for following, _ in node.next_functions]
-        unknown = [following for following in before if following not in depth]
-        if node not in depth and unknown:
-            waiting += unknown
-            continue
-        if node is not None and node not in depth:
-            is_call = any(word in node.name().lower() for word in ("rnn", "lstm"))
-            depth[node] = is_call + max((depth[following] for following in before), default=0)
-        waiting.pop()
-    return depth[tensor.grad_fn]
 
 
 def outcome_table(outcomes: Mapping[str, Outcome]) -> str:
@@ -177,6 +142,66 @@ def outcome_table(outcomes: Mapping[str, Outcome]) -> str:
         samples = "1 sample" if outcome.reach == 1 else f"{outcome.reach} samples"
         lines.append(f"| {name} | {end} | {losses} | {samples} | {outcome.held / 1e3:,.0f} kB |")
     return "\n".join(lines)
+
+
+def gradient_reach(model: StatefulLSTMExtractor, x: Tensor, detach_every: int | None) -> Array:
+    """How strongly the last output depends on the state at each earlier sample, seen through the gradient graph.
+
+    Args:
+        model: the network; its own state is not touched.
+        x: inputs, (lanes, samples, features).
+        detach_every: cut the graph after every so many samples; None never cuts.
+
+    Returns:
+        The norm of the gradient of the last sample's summed output with respect to the hidden and cell state after
+        each sample but the last, (samples − 1,); exactly 0 behind a cut.
+
+    Raises:
+        ValueError: there are fewer than two samples, or ``detach_every`` is not a whole number from 1 up.
+    """
+    every = x.shape[1] if detach_every is None else whole_number("detach_every", detach_every, 1)
+    if x.shape[1] < 2:
+        raise ValueError(f"x has {x.shape[1]} samples: must have at least 2, or there is no earlier state")
+    states: list[tuple[Tensor, Tensor]] = []
+    with model.evaluation_state(), torch.enable_grad():
+        for k, step in enumerate(x.unbind(dim=1)):
+            y = model(step)
+            states.append(model.state())
+            if (k + 1) % every == 0 and k + 1 < x.shape[1]:
+                model.detach_state()
+        gradients = torch.autograd.grad(y.sum(), [part for pair in states[:-1] for part in pair], allow_unused=True)
+    norms = [0.0 if g is None else float(g.norm()) for g in gradients]
+    return np.hypot(norms[0::2], norms[1::2])
+
+
+def parameter_gradients(
+    model: StatefulLSTMExtractor, dataset: FrequencyDataset, steps: int, horizon: int, detach: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Outputs over a horizon and the gradient of their mean squared error, cut into calls of ``steps`` samples.
+
+    Args:
+        model: the network; its own state is not touched, its gradients are cleared.
+        dataset: inputs and targets.
+        steps: samples per call.
+        horizon: samples in all.
+        detach: cut the gradient between calls.
+
+    Returns:
+        Outputs (lanes, horizon, 1), and all parameters' gradients as one vector.
+    """
+    model.zero_grad()
+    horizon, outputs, error = whole_number("horizon", horizon, 1, dataset.spec.n_samples), [], torch.zeros(())
+    with model.evaluation_state(), torch.enable_grad():
+        for batch in islice(StatefulDataLoader(dataset, steps=steps), 1 + (horizon - 1) // int(steps)):
+            outputs.append(model(batch.x, reset_state=batch.is_first_batch))
+            error = error + (outputs[-1] - batch.y).square().sum()
+            if detach:
+                model.detach_state()
+        y = torch.cat(outputs, dim=1)
+        (error / y.numel()).backward()
+    gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    model.zero_grad()
+    return y.detach(), gradient
 
 
 def cut_cosines(model: StatefulLSTMExtractor, dataset: FrequencyDataset, horizon: int) -> dict[str, float]:
