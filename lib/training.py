@@ -147,9 +147,10 @@ def _code_digest(stages: Iterable[Stage]) -> str:
     """
     texts = [inspect.getsource(sys.modules[f"lib.{name}"]) for name in LIBRARY]
     for stage in stages:
-        home = inspect.getmodule(stage)  # a cell of a notebook has no file
+        home = inspect.getmodule(stage)
         try:
-            texts += [inspect.getsource(part) for part in (stage, home) if part is stage or hasattr(part, "__file__")]
+            texts.append(inspect.getsource(stage))
+            texts.append(inspect.getsource(home) if home and hasattr(home, "__file__") else "")  # a cell has no file
         except (OSError, TypeError) as error:
             told = f"stages = {stage.__name__}: has no source code, by which a checkpoint knows it again; "
             raise ValueError(f"{told}define it in a file or a cell, or name none") from error

@@ -1,15 +1,18 @@
-"""What notebook 03 shows of the recipe, on a training of seconds."""
+"""Notebook 03: the policies that fail, and what the recipe's stages do, on trainings of seconds."""
 
 import numpy as np
 import pytest
 import torch
 
-from lib import FrequencyDataset, ModelConfig, SignalSpec, StatefulLSTMExtractor, TrainingConfig, train
+from lib import FrequencyDataset, ModelConfig, SignalSpec, StatefulLSTMExtractor, TrainingConfig, recipe, train
 from lib.lessons import n03_plots as plots
-from lib.lessons.stages import by_variant, detuned_and_tuned, fits_of_a_new_head, step_at_rest
-from lib.recipe import prepare_weights
+from lib.lessons import n03_policies as policies
+from lib.lessons.n03_policies import detach_every, detuned_and_tuned, fits_of_a_new_head, step_at_rest, train_policy
+from lib.recipe import grow, prepare_weights, rate_at
 
 SPEC = SignalSpec(frequencies=(2.0, 5.0), sample_rate=100.0, duration=5.0)
+QUICK = TrainingConfig(max_updates=60, anneal_updates=30, learn_periods=0.8, grow_below=10.0, polish_iterations=20)
+SMALL = ModelConfig(hidden_size=6, head_size=5)
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +21,21 @@ def run():
     return train(FrequencyDataset(SPEC, 1), config, ModelConfig(hidden_size=16), progress_bar=False)
 
 
+def test_a_small_task_is_learnt_and_drawn(run):
+    assert run.succeeded
+    assert run.best_mse < 1e-4
+    for picture, told in (
+        (plots.history(run, SPEC), "the stages end at grow"),
+        (plots.growth(run, SPEC), "one period of 5 Hz"),
+        (plots.annealing(run), "falls along a cosine"),
+        (plots.strips({"a": [1e-3, 2e-3]}, "validation MSE", [1e-4, 2e-4]), "a 1e-03 to 2e-03"),
+    ):
+        assert told in picture.alt
+
+
 def test_tuning_brings_the_clocks_back_and_leaves_the_run_alone(run):
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
-    found = detuned_and_tuned(run, stretch=1.001)
-    worst = {name: np.abs(ppm).max() for name, ppm in found.items()}
+    worst = {name: np.abs(ppm).max() for name, ppm in detuned_and_tuned(run, stretch=1.001).items()}
     assert worst["selector's weights changed"] > 10 * worst["tuned again"]
     assert all(torch.equal(value, before[name]) for name, value in run.model.state_dict().items())
 
@@ -45,16 +59,33 @@ def test_the_step_at_rest_of_a_network_that_only_remembers():
     assert np.abs(step_at_rest(model)).max() > kept
 
 
-def test_figures_say_what_they_show(run):
-    for picture, told in (
-        (plots.history(run, SPEC), "the stages end at grow"),
-        (plots.growth(run, SPEC), "one period of 5 Hz"),
-        (plots.annealing(run), "falls along a cosine"),
-        (plots.strips({"a": [1e-3, 2e-3]}, "validation MSE", [1e-4, 2e-4]), "a 1e-03 to 2e-03"),
-    ):
-        assert told in picture.alt
+@pytest.mark.parametrize(
+    ("policy", "steps"),
+    [
+        ("reset every sample", {1}),
+        ("carry, detach every step", {1}),
+        ("carry, detach every 200", {120}),  # the recording is shorter
+    ],
+)
+def test_policies_cross_as_many_samples_as_they_say(dataset, policy, steps):
+    run = train_policy(policy, dataset, QUICK, SMALL, progress_bar=False)
+    assert set(run.history["horizon"]) == steps
+    assert run.memoryless == (policy == "reset every sample")
+    rates = run.history["learning_rate"]
+    assert rates[:31] == [rate_at(QUICK, *steps)] * 31, "constant at first"
+    assert rates[-30:] == sorted(rates[-30:], reverse=True)
+    assert rates[-1] < 0.1 * rates[0]
+    with pytest.raises(ValueError, match="policy = 'none': must be one of reset every sample"):
+        train_policy("none", dataset, QUICK)
 
 
-def test_results_are_gathered_by_variant():
-    results = {"a, weight seed 0": 1, "a, weight seed 1": 2, "b, weight seed 0": 3}
-    assert by_variant(results) == {"a": [1, 2], "b": [3]}
+def test_a_pass_is_cut_into_batches_and_begins_with_the_first_after_another_stage(dataset, monkeypatch):
+    seen, update = [], recipe.update
+
+    def note(run, batch, rate):
+        seen.append((batch.x.shape[1], batch.is_first_batch))
+        return update(run, batch, rate)
+
+    monkeypatch.setattr(policies, "update", note)
+    train(dataset, QUICK, SMALL, progress_bar=False, stages=(grow, detach_every(50)))
+    assert seen[:6] == [(50, True), (50, False), (20, False)] * 2

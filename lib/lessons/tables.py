@@ -56,3 +56,11 @@ def training_grid(results: Mapping[str, Any]) -> tuple[list[int], list[int], Arr
         raise ValueError(f"training_grid: must hold every combination, but lacks {missing}")
     mse = [[places[noise, seed]["test"]["overall"]["mse"] for seed in weights] for noise in noises]
     return noises, weights, np.array(mse)
+
+
+def by_variant(results: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The results of a study over weight seeds, as a list for each variant."""
+    found: dict[str, list[Any]] = {}
+    for name, result in results.items():
+        found.setdefault(name.split(", weight seed")[0], []).append(result)
+    return found
