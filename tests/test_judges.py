@@ -8,8 +8,6 @@ from lib import FrequencyDataset, SignalSpec, load_model, roll_out
 from lib.lessons import n03_exercises as training
 from lib.lessons import n04_exercises as evaluation
 from lib.lessons import n05_exercises as generalization
-from lib.lessons import n06_exercises as learned
-from lib.lessons import n07_exercises as extraction
 from lib.lessons import n08_network_exercises as networks
 from lib.lessons import n08_window_exercises as windows
 from lib.lessons import n09_exercises as tuning
@@ -40,12 +38,9 @@ def holds(capsys, judge, right, wrong, *more):
         (evaluation.check_1, 0.005, (0.01, 0.1, 0.05, 0.19, 0.9)),
         (evaluation.check_4, 1, (0, 2, "walk")),
         (generalization.check_1, {"weight seed", "training noise"}, ({"weight seed"}, {"test noise"}, "weight seed")),
-        (extraction.check_1, 0.6034, (0.5, 0.75, 1 / np.pi, 1.9, "half")),
-        (extraction.check_2, 8, (0.5, 4, 32, True)),
         (tuning.check_1, 0.03125, (1 / 64, 1 / 6, 1 / 2, 2**-5.5, "one in 32")),
         (tuning.check_3, 1.54, (1.0, 1.28, 1.87, -1.54, "ten")),
         (windows.check_1, 500, (1000, 250, 0.5, 167, True, "half")),
-        (learned.check_1, "along", ("across", "both", 1, "Along")),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -135,63 +130,6 @@ def test_the_cost_of_listening(capsys):
     wrong = [lambda e: e**2 / 2, lambda e: e * power, lambda e: e * power**0.5, lambda e: e**2 / 8 * 4, 0.127]
     wrong += [lambda e: e**2 * power**2, lambda e: 0.0]
     holds(capsys, generalization.check_4, lambda e: power * e**2, wrong)
-
-
-def test_the_time_a_push_takes_to_fade(capsys):
-    wrong = [200, 100, 2, 20, 460.5, 0.4, "two periods"]
-    holds(capsys, learned.check_2, 400, wrong, 0.1, 5.0)
-
-
-def test_the_gates_of_a_wired_clock(capsys):
-    def theta(f, rate):
-        return 2 * np.pi * f / rate
-
-    wrong = [
-        lambda f, rate: (np.sin(theta(f, rate)), np.cos(theta(f, rate))),
-        lambda f, rate: (1.0, np.sin(theta(f, rate))),
-        lambda f, rate: (1.0, theta(f, rate)),
-        lambda f, rate: (np.cos(theta(f, rate)), theta(f, rate)),
-        lambda f, rate: (np.cos(theta(f, 1000)), np.sin(theta(f, 1000))),
-        lambda f, rate: (np.cos(f / rate), np.sin(f / rate)),
-        lambda f, rate: (np.cos(theta(3, 1000)), np.sin(theta(3, 1000))),
-        lambda f, rate: 0.5,
-    ]
-    holds(capsys, learned.check_3, lambda f, rate: (np.cos(theta(f, rate)), np.sin(theta(f, rate))), wrong)
-
-
-def longest(matrix, rate, turn=2 * np.pi, key=np.abs, real=False, pick=np.argmax):
-    values = np.linalg.eigvals(matrix)
-    values = values if real else values[np.abs(values.imag) > 1e-9]
-    return np.abs(np.angle(values[pick(key(values))])) * rate / turn
-
-
-def test_the_frequency_of_a_linearized_step(capsys):
-    wrong = [
-        lambda m, rate: longest(m, rate, turn=1),
-        lambda m, rate: longest(m, 1000.0),
-        lambda m, rate: longest(m, rate, real=True),
-        lambda m, rate: longest(m, rate, pick=np.argmin),
-        lambda m, rate: longest(m, rate, key=lambda v: np.abs(np.angle(v))),
-        3.0,
-    ]
-    holds(capsys, learned.check_4, longest, wrong)
-
-
-def test_a_correction_of_ones_own(capsys):
-    def correction(wrong="", change=False):
-        def my_correct(state, covariance, seen, noise, sample):
-            gain = covariance @ seen / (seen @ covariance @ seen + (0 if wrong == "noise" else noise))
-            miss = sample - (0 if wrong == "prediction" else seen @ state)
-            if change:
-                state += gain * miss
-                return state, covariance - np.outer(gain, seen @ covariance)
-            kept = np.outer(gain, seen) if wrong == "covariance" else np.outer(gain, seen @ covariance)
-            return state + gain * miss, covariance - kept
-
-        return my_correct
-
-    wrong = [correction(what) for what in ("noise", "prediction", "covariance")] + [correction(change=True), lambda: 5]
-    holds(capsys, extraction.check_3, correction(), wrong)
 
 
 def test_networks_of_ones_own(capsys):

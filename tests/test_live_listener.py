@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from lib import SignalSpec, StatefulLSTMExtractor, roll_out
-from lib.lessons.extractor import TURN, listening
+from lib.lessons.extractor import TURN, listening, wire
 from lib.lessons.filters import kalman, kalman_gains
 from lib.lessons.n07_live import first_second, live_listener, running_mean
-from lib.lessons.wired_extractor import wire
 from lib.loader import assemble_inputs
 from lib.run.booklet import find_browser
 from lib.signals import generate

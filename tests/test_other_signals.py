@@ -79,16 +79,16 @@ def test_figures_of_the_selectors_hold_for_any_number_of_frequencies(spec, model
     assert between.table(sweeps, spec).count("\n") == 1 + len(pairs[:2])
     assert between.after_switches(model, spec, 0, [10, 20]).shape == (spec.n_frequencies - 1, 2)
     loops = dynamics.all_loops(model, spec, settled=1.0)
-    found = trials.switches(model, spec, loops, phases=2)
+    found = trials.switches(loops, phases=2)
     assert len(found) == spec.n_frequencies * (spec.n_frequencies - 1)
-    found[spec.n_frequencies, 0] = trials.ends(model, spec, loops, trials.anywhere(loops, 2), 0)
+    found[spec.n_frequencies, 0] = trials.ends(loops[0], trials.anywhere(loops, 2))
     paths = [torch.randn(2, 5, 8).double()] * spec.n_frequencies
     points = [torch.zeros(1, 8).double()] * spec.n_frequencies
     drawn(
         maps.ends_grid(spec, {"net": found}),
         maps.portraits(spec, loops, paths, points),
         maps.multipliers(spec, {"net": loops}),
-        maps.eigenvalues(spec, [[np.array([0.5, 1.1])]] * spec.n_frequencies),
+        maps.unit_circles(spec, [[np.array([0.5, 1.1])]] * spec.n_frequencies),
     )
     clock = measure_clock(model, spec, 3, duration=70 / min(spec.frequencies))
     assert clock.ppm.shape == (spec.n_frequencies,)

@@ -1,5 +1,7 @@
 """Notebook 07: what can be known of a sine whose start phase is unknown; the Kalman filter, and the likelihood."""
 
+# ruff: noqa: N806  # the Kalman filter's letters are capitals
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -34,44 +36,47 @@ def mixture(spec: SignalSpec) -> Mixture:
     return Mixture(gain, centre + negative, n * (square - gain**2) / 2, square, complex(swing))
 
 
-def rotation(spec: SignalSpec) -> Array:
-    """How the filter's state, each sine and its cosine, turns in one sample: (2n, 2n)."""
-    turn = np.zeros((2 * spec.n_frequencies, 2 * spec.n_frequencies))
+# The letters of the Kalman filter (Kalman 1960): the state x holds each sine and its cosine, (2n,). P is the covariance
+# of its error. F turns x by one sample. A sample of S is z = H x, plus noise of variance R. K is the gain. Nothing
+# disturbs the sines themselves, so Q, the covariance of what is added to x at each step, is zero and left out.
+
+
+def transition(spec: SignalSpec) -> Array:
+    """F: how the state turns in one sample, (2n, 2n)."""
+    F = np.zeros((2 * spec.n_frequencies, 2 * spec.n_frequencies))
     for i, omega in enumerate(2 * np.pi * np.array(spec.frequencies) / spec.sample_rate):
-        turn[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = [[np.cos(omega), np.sin(omega)], [-np.sin(omega), np.cos(omega)]]
-    return turn
+        F[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = [[np.cos(omega), np.sin(omega)], [-np.sin(omega), np.cos(omega)]]
+    return F
 
 
-def _seen(spec: SignalSpec) -> Array:
-    """What S(t) shows of the state, (2n,)."""
+def observation(spec: SignalSpec) -> Array:
+    """H: what S(t) shows of the state, (2n,)."""
     noise = mixture(spec)
     return noise.gain * np.tile([np.cos(noise.shift), np.sin(noise.shift)], spec.n_frequencies)
 
 
 def kalman_gains(spec: SignalSpec) -> tuple[Array, Array]:
-    """The gain at each sample, (samples, 2n), and the expected MSE, (n, samples).
+    """The gain K at each sample, (samples, 2n), and the expected MSE, (n, samples).
 
     Neither depends on what is measured: both are known before the first sample.
     """
-    turn, seen, noise = rotation(spec), _seen(spec), mixture(spec).noise
-    covariance = np.eye(len(turn)) / 2  # a sine of unknown phase: mean 0, variance 1/2
+    F, H, R = transition(spec), observation(spec), mixture(spec).noise
+    P = np.eye(len(F)) / 2  # a sine of unknown phase: mean 0, variance 1/2
     gains, expected = [], []
-    for k in range(spec.n_samples):
-        if k:
-            covariance = turn @ covariance @ turn.T  # predict
-        gain = covariance @ seen / (seen @ covariance @ seen + noise)
-        covariance = covariance - np.outer(gain, seen @ covariance)  # correct
-        covariance = (covariance + covariance.T) / 2
-        gains.append(gain)
-        expected.append(covariance.diagonal()[::2])
+    for _ in range(spec.n_samples):
+        P = F @ P @ F.T  # predict; the first P is the same after any turn
+        K = P @ H / (H @ P @ H + R)
+        P = P - np.outer(K, H @ P)  # correct
+        P = (P + P.T) / 2  # rounding must not spoil the symmetry
+        gains.append(K)
+        expected.append(P.diagonal()[::2])
     return np.array(gains), np.array(expected).T
 
 
 def kalman(spec: SignalSpec, mixed: Array) -> Array:
     """The best linear estimate of every pure sine, one sample at a time.
 
-    The frequencies and the noise are known; the start phases are unknown. The state
-    holds each sine and its cosine. They turn by a known angle at each sample.
+    The frequencies and the noise are known; the start phases are unknown.
 
     Args:
         spec: the frequencies and the noise.
@@ -80,15 +85,13 @@ def kalman(spec: SignalSpec, mixed: Array) -> Array:
     Returns:
         The estimates, (sequences, n_frequencies, n_samples), or without the first axis.
     """
-    turn, seen, signal = rotation(spec), _seen(spec), np.atleast_2d(mixed)
-    state, estimates = np.zeros((len(signal), len(turn))), []
-    for k, gain in enumerate(kalman_gains(spec)[0]):
-        predicted = state @ turn.T  # the first state is zero: turning it changes nothing
-        miss = signal[:, k] - predicted @ seen
-        state = predicted + np.outer(miss, gain)  # correct
-        estimates.append(state[:, ::2])
-    found = np.stack(estimates, axis=-1)
-    return found if mixed.ndim > 1 else found[0]
+    F, H = transition(spec), observation(spec)
+    x, estimates = np.zeros((*mixed.shape[:-1], len(F))), []  # the mean of a sine of unknown phase is zero
+    for z, K in zip(mixed.T, kalman_gains(spec)[0], strict=True):
+        x = x @ F.T  # predict
+        x = x + np.multiply.outer(z - x @ H, K)  # correct
+        estimates.append(x[..., ::2])
+    return np.stack(estimates, axis=-1)
 
 
 def least_squares(spec: SignalSpec, mixed: Array, window: int) -> Array:
@@ -98,15 +101,14 @@ def least_squares(spec: SignalSpec, mixed: Array, window: int) -> Array:
     """
     noise, time = mixture(spec), (np.arange(window) - window + 1) / spec.sample_rate  # the last one at zero
     angle = 2 * np.pi * time[:, None] * np.array(spec.frequencies)
-    fit = np.linalg.pinv(np.concatenate([np.sin(angle), np.cos(angle)], axis=1))
+    sines, cosines = np.split(np.linalg.pinv(np.concatenate([np.sin(angle), np.cos(angle)], axis=1)), 2)
     # at the last sample a · sin + b · cos is b; the shift turns it back
-    taps = np.cos(noise.shift) * fit[spec.n_frequencies :] - np.sin(noise.shift) * fit[: spec.n_frequencies]
-    signal = np.atleast_2d(mixed)
-    found = np.zeros((len(signal), spec.n_frequencies, signal.shape[1]))
-    if signal.shape[1] >= window:
-        rows = np.lib.stride_tricks.sliding_window_view(signal, window, axis=1)
-        found[..., window - 1 :] = np.einsum("stw,fw->sft", rows, taps / noise.gain, optimize=True)
-    return found if mixed.ndim > 1 else found[0]
+    taps = (np.cos(noise.shift) * cosines - np.sin(noise.shift) * sines) / noise.gain
+    found = np.zeros((len(mixed), spec.n_frequencies, mixed.shape[1]))
+    if mixed.shape[1] >= window:
+        rows = np.lib.stride_tricks.sliding_window_view(mixed, window, axis=1)
+        found[..., window - 1 :] = np.einsum("stw,fw->sft", rows, taps, optimize=True)
+    return found
 
 
 def _score(spec: SignalSpec, mixed: Array, start: Array) -> tuple[Array, Array, Array]:

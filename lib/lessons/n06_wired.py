@@ -1,4 +1,4 @@
-"""Notebook 06: a clock of three units, wired gate by gate without training; and the plain rotation of two numbers."""
+"""Notebook 06: a clock of three units, wired gate by gate without training."""
 
 from __future__ import annotations
 
@@ -32,25 +32,17 @@ def _rows(network: StatefulLSTMExtractor, gate: str, units: Sequence[int]) -> li
     return [GATES.index(gate) * network.config.hidden_size + unit for unit in units]
 
 
-def open_gate(
-    network: StatefulLSTMExtractor,
-    gate: str,
-    units: Sequence[int],
-    opening: Array | float,
-) -> None:
+def open_gate(network: StatefulLSTMExtractor, gate: str, units: Sequence[int], opening: Array | float) -> None:
     """Let each selector open a gate of these units so far: one opening each, or for all.
 
     An opening is what the sigmoid gives, between 0 and 1. The weights from the
     selector are its inverse, log(p / (1 - p)), cut off where rounding hides the rest.
     """
-    p = np.broadcast_to(np.asarray(opening, float), network.config.n_frequencies)
+    p = torch.as_tensor(opening, dtype=torch.float64)
     if not ((p >= 0) & (p <= 1)).all():
         raise ValueError(f"opening = {opening}: must be between 0 and 1")
-    with np.errstate(divide="ignore"):
-        weights = np.clip(np.log(p) - np.log1p(-p), -SATURATED, SATURATED)
-    for row in _rows(network, gate, units):
-        from_input = network.lstm.get_parameter("weight_ih_l0")[row]
-        from_input[1:] = torch.as_tensor(weights)
+    from_selector = network.lstm.get_parameter("weight_ih_l0")[:, 1:]
+    from_selector[_rows(network, gate, units)] = p.logit().clamp(-SATURATED, SATURATED)
 
 
 def connect(network: StatefulLSTMExtractor, gate: str, weights: Mapping[tuple[int, int], float]) -> None:
@@ -78,14 +70,6 @@ def read_out(network: StatefulLSTMExtractor, unit: int, gain: float) -> None:
     network.head[-1].get_parameter("weight")[0, unit] = gain
 
 
-class Openings(NamedTuple):
-    """What `openings` returns: the gates of a wired clock for each frequency, and what follows from them."""
-
-    forget: Array
-    input: Array
-    left: Array  # of a push across the loop after one period, to first order
-
-
 def gain_of(radius: float, pull: float) -> complex:
     """What the candidates add, in the mean over a circle of this radius, as a multiple of the cell states.
 
@@ -95,6 +79,14 @@ def gain_of(radius: float, pull: float) -> complex:
     h = np.tanh(c.real), np.tanh(c.imag)
     g = np.tanh(pull * h[0] - h[1]) + 1j * np.tanh(h[0] + pull * h[1])
     return complex(np.mean(g * c.conj()) / radius**2)
+
+
+class Openings(NamedTuple):
+    """What `openings` returns: the gates of a wired clock for each frequency, and what follows from them."""
+
+    forget: Array
+    input: Array
+    left: Array  # of a push across the loop after one period, to first order
 
 
 def openings(spec: SignalSpec, radius: float, pull: float = 0.0) -> Openings:
@@ -115,7 +107,7 @@ def openings(spec: SignalSpec, radius: float, pull: float = 0.0) -> Openings:
 def from_gates(
     spec: SignalSpec, forget: Array, opened: Array, radius: float, pull: float = 0.0
 ) -> StatefulLSTMExtractor:
-    """The clock of the notebook in one call, from its gates: units 0 and 1 turn, unit 2 starts them."""
+    """A clock in one call, from its gates: units 0 and 1 turn, unit 2 starts them."""
     network = empty(spec)
     open_gate(network, "f", [0, 1], forget)
     open_gate(network, "i", [0, 1], opened)
@@ -126,7 +118,7 @@ def from_gates(
     return network
 
 
-def wire(spec: SignalSpec, radius: float, pull: float = 0.0) -> StatefulLSTMExtractor:
+def wired_clock(spec: SignalSpec, radius: float, pull: float = 0.0) -> StatefulLSTMExtractor:
     """A clock that runs on a circle of this radius."""
     gates = openings(spec, radius, pull)
     return from_gates(spec, gates.forget, gates.input, radius, pull)
@@ -136,17 +128,3 @@ def amplitude_of(radius: float) -> float:
     """Amplitude of the first harmonic of the hidden state when the cell state is a sine of this amplitude."""
     angle = 2 * np.pi * np.arange(4096) / 4096
     return float(2 * np.mean(np.tanh(radius * np.sin(angle)) * np.sin(angle)))
-
-
-def rotation(spec: SignalSpec) -> Array:
-    """The outputs of a plain rotation of two numbers, (n_frequencies, n_samples).
-
-    The state starts at (1, 0). Each step turns it by θ = 2πf/fs, and the second number is the output. As one complex
-    number, it is a diagonal linear recurrence: each step multiplies it by exp(jθ).
-    """
-    step = np.exp(2j * np.pi * np.array(spec.frequencies) / spec.sample_rate)
-    state, outputs = np.ones(spec.n_frequencies, dtype=complex), np.empty((spec.n_frequencies, spec.n_samples))
-    for sample in range(spec.n_samples):
-        outputs[:, sample] = state.imag
-        state *= step
-    return outputs

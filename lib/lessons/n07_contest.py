@@ -12,14 +12,14 @@ from lib.model import StatefulLSTMExtractor
 from lib.signals import Array, SignalSpec, draw_noise, draw_start, generate, noisy_components
 
 Curve = tuple[Array, Array]  # times in s, mean squared errors
+WINDOW = "least squares, last second"
 
 
-def binned(errors: Array, sample_rate: float, width: float = 0.1) -> Curve:
-    """Mean squared errors, (samples,), averaged over bins of so many seconds: their middles in s, and the means."""
-    size = round(width * sample_rate)
-    whole = len(errors) // size * size
-    means: Array = errors[:whole].reshape(-1, size).mean(axis=1)
-    return width * (np.arange(len(means), dtype=float) + 0.5), means
+def by_tenths(errors: Array, sample_rate: float) -> Curve:
+    """Mean squared errors, (samples,), averaged over tenths of a second: their middles in s, and the means."""
+    size = round(sample_rate / 10)
+    means: Array = errors[: len(errors) // size * size].reshape(-1, size).mean(axis=1)
+    return (np.arange(len(means), dtype=float) + 0.5) / 10, means
 
 
 def squared(estimates: Array, targets: Array) -> Array:
@@ -32,19 +32,20 @@ def contest(
 ) -> dict[str, Array]:
     """Mean squared error at each sample, (samples,), of every method on the same sequences."""
     _, mixed, targets = generate(spec, noise_seeds)
-    found = {"predicting zero": squared(np.zeros_like(targets), targets)}
-    second = round(spec.sample_rate)
-    found["least squares, last second"] = squared(least_squares(spec, mixed, second), targets)
-    found["Kalman filter"] = squared(kalman(spec, mixed), targets)
-    return found | {name: squared(listen(model, mixed), targets) for name, model in networks.items()}
+    outputs = {
+        "predicting zero": np.zeros_like(targets),
+        WINDOW: least_squares(spec, mixed, round(spec.sample_rate)),
+        "Kalman filter": kalman(spec, mixed),
+    }
+    outputs |= {name: listen(model, mixed) for name, model in networks.items()}
+    return {name: squared(y, targets) for name, y in outputs.items()}
 
 
 def curves(errors: Mapping[str, Array], spec: SignalSpec) -> dict[str, Curve]:
-    """What `contest` returns, averaged over bins of a tenth of a second; a window is left out until it is full."""
-    found = {name: binned(values, spec.sample_rate) for name, values in errors.items()}
-    name = "least squares, last second"
-    time, values = found[name]
-    return found | {name: (time[time > 1], values[time > 1])}
+    """What `contest` returns, averaged over tenths of a second; a window is left out until it is full."""
+    found = {name: by_tenths(values, spec.sample_rate) for name, values in errors.items()}
+    time, values = found[WINDOW]
+    return found | {WINDOW: (time[time > 1], values[time > 1])}
 
 
 def likelihood_curve(spec: SignalSpec, noise_seeds: Sequence[int], moments: Sequence[float]) -> dict[str, Curve]:
@@ -71,8 +72,8 @@ def likelihood_curve(spec: SignalSpec, noise_seeds: Sequence[int], moments: Sequ
 def compare(errors: Mapping[str, Array], name: str, spec: SignalSpec) -> dict[str, float]:
     """Error of one method divided by the filter's: the means, the worst tenth of a second early, the last second."""
     filtered = errors["Kalman filter"]
-    time, early = binned(errors[name], spec.sample_rate)
-    ratio = early / binned(filtered, spec.sample_rate)[1]
+    time, early = by_tenths(errors[name], spec.sample_rate)
+    ratio = early / by_tenths(filtered, spec.sample_rate)[1]
     inside, final = (time > 0.3) & (time < 2), slice(-round(spec.sample_rate), None)
     return {
         "mean over the recording": float(errors[name].mean() / filtered.mean()),
@@ -96,11 +97,8 @@ def goals(model: StatefulLSTMExtractor, alpha: float, noise_seeds: Sequence[int]
 
 def other_noise(spec: SignalSpec, noise_seeds: Sequence[int], shift: int) -> Array:
     """S(t) with the start phases of these noise seeds, and with the noise of others: (sequences, samples)."""
-    rows = []
-    for seed in noise_seeds:
-        amplitude, phase = draw_noise(spec, seed + shift)
-        rows.append(noisy_components(spec, amplitude, phase + draw_start(spec, seed)).mean(axis=1))
-    return np.stack(rows)
+    drawn = [(*draw_noise(spec, seed + shift), draw_start(spec, seed)) for seed in noise_seeds]
+    return np.stack([noisy_components(spec, A, phase + start).mean(axis=1) for A, phase, start in drawn])
 
 
 def jump(spec: SignalSpec, noise_seeds: Sequence[int], at: float, shift: int) -> tuple[Array, Array]:

@@ -21,7 +21,7 @@ STYLES: dict[str, dict[str, Any]] = {
 }
 
 
-def over_time(panels_of: Mapping[str, Mapping[str, Curve]]) -> Picture:
+def errors_over_time(panels_of: Mapping[str, Mapping[str, Curve]]) -> Picture:
     """Mean squared error against time, a panel for each noise and a line for each method."""
     figure, grid = panels(1, len(panels_of), height=3.3, sharey=True)
     texts = []
