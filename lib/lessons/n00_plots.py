@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.patches import FancyBboxPatch
 
 from lib.lessons.figures import GREEN, PURPLE, Picture, panels
@@ -19,13 +21,13 @@ WIDTH, GAP = 2.0, 0.75
 def overview() -> Picture:
     """The modules in the order in which data goes through them, and below each the notebook about it."""
     figure, axes = panels(height=2.3)
-    arrow = {"arrowstyle": "-|>", "color": "#555555", "linewidth": 1.4}
+    arrow: Any = {"arrowstyle": "-|>", "color": "#555555", "linewidth": 1.4}
     for column, (name, (task, handed_on, notebook)) in enumerate(MODULES.items()):
         x = column * (WIDTH + GAP)
         for y, height, colour in ((1.2, 1.0, GREEN), (0.2, 0.7, PURPLE)):
-            box = {"boxstyle": "round,pad=0,rounding_size=0.08", "facecolor": "white", "edgecolor": colour}
-            axes.add_patch(FancyBboxPatch((x, y), WIDTH, height, linewidth=1.6, **box))
-        centre = {"ha": "center", "va": "center"}
+            shape = "round,pad=0,rounding_size=0.08"
+            axes.add_patch(FancyBboxPatch((x, y), WIDTH, height, shape, fc="white", ec=colour, linewidth=1.6))
+        centre: Any = {"ha": "center", "va": "center"}
         axes.text(x + WIDTH / 2, 1.98, name, fontweight="bold", fontsize=9, color=GREEN, **centre)
         axes.text(x + WIDTH / 2, 1.54, task, fontsize=7.5, **centre)
         axes.text(x + WIDTH / 2, 0.55, notebook, fontsize=8.5, color=PURPLE, **centre)

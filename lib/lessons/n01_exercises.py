@@ -139,10 +139,11 @@ def check_3(signal: Callable[[SignalSpec, int], Any] | None) -> None:
         if not callable(signal):
             return "give a function of a specification and a noise seed"
         with calls_of(generate, draw_noise, noisy_components) as seen:
-            answers = [numbers(signal(*other), other[0].n_samples) for other in OTHERS]
+            given = [numbers(signal(*other), other[0].n_samples) for other in OTHERS]
         if seen:
             return f"write it with NumPy alone: `{seen[0]}` is the library's"
-        if any(found is None for found in answers):
+        answers = [found for found in given if found is not None]
+        if len(answers) < len(OTHERS):
             return "it must return one value for each sample of the specification that it is given"
         if all(same(found, generate(*other).mixed, 1e-5) for found, other in zip(answers, OTHERS, strict=True)):
             return True
