@@ -75,3 +75,18 @@ def calls_of(*functions: Callable[..., Any]) -> Iterator[list[str]]:
         yield seen
     finally:
         sys.setprofile(before)
+
+
+class Told(str):
+    """What is wrong with a reader's function."""
+
+
+def answer_of(function: Any, *arguments: Any) -> Any:
+    """What a reader's function returns, or what is wrong with it."""
+    if not callable(function):
+        return Told("give the function itself, without calling it")
+    try:
+        found = function(*arguments)
+    except Exception as error:  # whatever it does
+        return Told(f"it stops with {type(error).__name__}; call it yourself to see where")
+    return Told("it returns nothing") if found is None else found
