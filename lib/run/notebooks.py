@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from lib.lessons.claims import MARK
 from lib.lessons.files import ROOT, find_notebooks
-from lib.lessons.parameters import NotebookParameters
+from lib.lessons.parameters import PARAMETERS, NotebookParameters
 from lib.run import engine
 from lib.run.values import declared_in, fitting, plain
 from lib.settings import SettingsError
@@ -115,11 +115,9 @@ def check_parameters(declared: Mapping[str, Mapping[str, Any]], given: Mapping[s
                 f"unknown parameter {name!r} (value {value!r}); permitted in "
                 f"{', '.join(declared)}: {', '.join(sorted(permitted))}"
             )
-    known = dict(NotebookParameters())
     for parameters in declared.values():
-        own = {name: known.get(name, default) for name, default in parameters.items()}
-        given |= {name: fitting(name, given[name], own[name]) for name in own if name in given}
-        NotebookParameters(**{name: given.get(name, parameters[name]) for name in own if name in known})
+        given |= {name: fitting(name, given[name], value) for name, value in parameters.items() if name in given}
+        NotebookParameters(**{name: given.get(name, parameters[name]) for name in parameters if name in PARAMETERS})
     return given
 
 
@@ -142,18 +140,19 @@ def execute(notebook: Path, folder: Path, given: dict[str, Any], **options: Any)
     values = {name: value for name, value in given.items() if name in declared} | {"run_dir": str(folder.resolve())}
     folder.mkdir(parents=True, exist_ok=True)
     output, partial = folder / notebook.name, folder / f"{notebook.stem}.failed.ipynb"
-    os.environ["MPLBACKEND"] = (
-        "module://matplotlib_inline.backend_inline"  # as in JupyterLab, whatever the reader has set
-    )
-    os.environ["NOTEBOOK"] = notebook.stem  # a kernel does not know it
-    os.environ["PYTHONIOENCODING"] = "utf-8"  # what a kernel complains of goes into the log
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of parameters that it cannot read itself
-    settings = {"cwd": str(notebook.parent), "start_timeout": START_TIMEOUT, "execution_timeout": CELL_TIMEOUT}
-    settings |= {"kernel_name": "python3", "language": "python"}
-    settings |= {"log_file": str(folder / "run.log")}
-    settings |= {"extra_arguments": ["--IPKernelApp.log_level=40"]} | options  # errors only
+    os.environ |= {
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # as in JupyterLab, whatever the reader has set
+        "NOTEBOOK": notebook.stem,  # a kernel does not know it
+        "PYTHONIOENCODING": "utf-8",  # what a kernel complains of goes into the log
+    }
+    settings = {
+        "cwd": str(notebook.parent), "kernel_name": "python3", "language": "python",
+        "start_timeout": START_TIMEOUT, "execution_timeout": CELL_TIMEOUT,
+        "log_file": str(folder / "run.log"), "extra_arguments": ["--IPKernelApp.log_level=40"],  # errors only
+    }  # fmt: skip
     try:
-        engine.execute_notebook(notebook, partial, parameters=values, **settings)
+        engine.execute_notebook(notebook, partial, parameters=values, **settings | options)
     except Exception as error:
         log.exception("%s failed", notebook.stem)
         raise NotebookFailedError(f"{notebook.stem} failed, see {partial}: {error}") from error
