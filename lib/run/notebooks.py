@@ -51,6 +51,11 @@ class NotebookFailedError(RuntimeError):
     """A notebook that did not run to its end."""
 
 
+def title_of(notebook: Path) -> str:
+    """The name under which a notebook is executed; a failed one that its reader has repaired has its old name."""
+    return notebook.stem.removesuffix(".failed")
+
+
 def in_running_order(notebooks: Sequence[Path]) -> list[Path]:
     """The order of execution: the front matter, number 00, quotes what the others measure and comes last."""
     return sorted(notebooks, key=lambda path: (path.stem.startswith("00"), path.stem))
@@ -139,11 +144,12 @@ def execute(notebook: Path, folder: Path, given: dict[str, Any], **options: Any)
     declared = parameters_of(notebook)
     values = {name: value for name, value in given.items() if name in declared} | {"run_dir": str(folder.resolve())}
     folder.mkdir(parents=True, exist_ok=True)
-    output, partial = folder / notebook.name, folder / f"{notebook.stem}.failed.ipynb"
+    title = title_of(notebook)
+    output, partial = folder / f"{title}.ipynb", folder / f"{title}.failed.ipynb"
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of parameters that it cannot read itself
     os.environ |= {
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # as in JupyterLab, whatever the reader has set
-        "NOTEBOOK": notebook.stem,  # a kernel does not know it
+        "NOTEBOOK": title,  # a kernel does not know it
         "PYTHONIOENCODING": "utf-8",  # what a kernel complains of goes into the log
     }
     settings = {
@@ -154,11 +160,11 @@ def execute(notebook: Path, folder: Path, given: dict[str, Any], **options: Any)
     try:
         engine.execute_notebook(notebook, partial, parameters=values, **settings | options)
     except Exception as error:
-        log.exception("%s failed", notebook.stem)
-        raise NotebookFailedError(f"{notebook.stem} failed, see {partial}: {error}") from error
+        log.exception("%s failed", title)
+        raise NotebookFailedError(f"{title} failed, see {partial}: {error}") from error
     state = nbformat.read(partial, as_version=4).metadata["papermill"]
     if state.get("exception") or not state.get("end_time"):
-        raise NotebookFailedError(f"{notebook.stem} did not run to its end, see {partial}")
+        raise NotebookFailedError(f"{title} did not run to its end, see {partial}")
     os.replace(partial, output)
     return output
 
@@ -203,23 +209,24 @@ def run(name: str, given: dict[str, Any], names: Sequence[str] = ()) -> Path:
     """
     check_name(name)
     notebooks = find_notebooks(names)
-    given = check_parameters({notebook.stem: parameters_of(notebook) for notebook in notebooks}, given)
+    given = check_parameters({title_of(notebook): parameters_of(notebook) for notebook in notebooks}, given)
     folder = RUNS / name
     check_places(notebooks, folder)
     problems: dict[str, list[str]] = {}
     with locked(folder):
         for notebook in notebooks:  # what a run before has left must not pass for this one's
-            for left in (notebook.name, f"{notebook.stem}.failed.ipynb", f"metrics/{notebook.stem}.json"):
+            title = title_of(notebook)
+            for left in (f"{title}.ipynb", f"{title}.failed.ipynb", f"metrics/{title}.json"):
                 (folder / left).unlink(missing_ok=True)
         for notebook in in_running_order(notebooks):
-            log.info("executing %s", notebook.stem)
+            log.info("executing %s", title_of(notebook))
             try:
                 found = failed_claims(execute(notebook, folder, given))
             except NotebookFailedError as error:
                 found = [str(error)]
             for problem in found:
                 log.info("%s", problem)
-            problems |= {notebook.stem: found} if found else {}
+            problems |= {title_of(notebook): found} if found else {}
     if problems:
         told = "\n".join(f"  {stem}, {problem}" for stem, found in problems.items() for problem in found)
         raise NotebookFailedError(
