@@ -23,6 +23,13 @@ from lib.studies import variants as studies
 
 INTERRUPTED = 130  # exit status, as a shell gives it after Ctrl-C
 PRODUCTS = {"site": render.site, "pdf": booklet.booklet, "student": student.student_copy}
+PUBLISHING = {
+    "site": "render the notebooks as a static site, build/site/index.html",
+    "pdf": "print the notebooks as one booklet, build/booklet.pdf (needs Chromium)",
+    "student": "copy everything but the solutions to build/student/",
+    "reference": "train the shipped reference checkpoint again (a quarter of an hour)",
+    "extractors": "train the shipped extractors of notebook 07 again (twenty minutes)",
+}
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -70,19 +77,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     many.add_argument("--timeout", type=float, default=3600.0, help="seconds for one run (default: %(default)g)")
     many.add_argument("--into", type=from_home, default=notebooks.RUNS, help="where the batch's folder goes")
 
-    wide = commands.add_parser("seeds", help="test a checkpoint on many noise seeds, side by side, without notebooks")
-    wide.add_argument("noise_seeds", help="such as 1000..1499 (both ends included)")
-    wide.add_argument("--checkpoint", type=from_home, help="default: the shipped reference")
-    wide.add_argument("--name", default="seeds", help="name of the folder for the table (default: %(default)s)")
-
     put = commands.add_parser("publish", help="refresh the committed notebooks, figures and metrics from runs/NAME/")
     put.add_argument("--name", default="default", help="name of the run's folder (default: %(default)s)")
 
-    commands.add_parser("site", help="render the notebooks as a static site, build/site/index.html")
-    commands.add_parser("pdf", help="print the notebooks as one booklet, build/booklet.pdf (needs Chromium)")
-    commands.add_parser("student", help="copy everything but the solutions to build/student/")
-    commands.add_parser("reference", help="train the shipped reference checkpoint again (a quarter of an hour)")
-    commands.add_parser("extractors", help="train the shipped extractors of notebook 07 again (twenty minutes)")
+    for name, words in PUBLISHING.items():
+        commands.add_parser(name, help=words)
     study = commands.add_parser("studies", help="compute the committed studies again (about four hours)")
     study.add_argument("studies", nargs="*", metavar="STUDY", help=f"which; default: all of {', '.join(trials.NAMES)}")
     return parser.parse_args(list(_with_values_marked(sys.argv[1:] if arguments is None else arguments)))
@@ -111,8 +110,7 @@ def given_parameters(options: argparse.Namespace) -> dict[str, Any]:
 
 def batch_command(options: argparse.Namespace) -> int:
     """Plan a batch, execute it, and say what came of it."""
-    from lib.run import batch, plan  # by `main`
-    from lib.run import results as tables  # by `main`
+    from lib.run import batch, plan, results  # by `main`
 
     notebooks.check_name(options.name)
     if options.patience is None:
@@ -129,33 +127,19 @@ def batch_command(options: argparse.Namespace) -> int:
     runs = plan.plan(options.notebooks, plan.expand(grid, listed), folder)
     with notebooks.locked(folder):
         ended = batch.run_batch(runs, folder, options.workers, options.scheduler, options.timeout, options.patience)
-        table = tables.table_of(runs)
-        tables.write_table(table, folder / "runs")
+        table = results.table_of(runs)
+        results.write_table(table, folder / "runs")
         if not ended:
             return INTERRUPTED
         finished = table["state"] == "finished"
         failed, doubtful = int((~finished).sum()), int((finished & (table["error"] != "")).sum())
         doubts = f"; in {doubtful} of the finished a claim does not hold" if doubtful else ""
         print(f"done: {len(runs) - failed} of {len(runs)} runs finished, {failed} failed{doubts}", flush=True)
-        page = tables.summarize(folder, [name for name in table.columns if any(name in run.parameters for run in runs)])
+        page = results.summarize(
+            folder, [name for name in table.columns if any(name in run.parameters for run in runs)]
+        )
     print(f"see {_short(page)}")
     return 1 if failed or doubtful else 0
-
-
-def seeds_command(options: argparse.Namespace) -> int:
-    """Test one checkpoint on many noise seeds."""
-    from lib.run import plan  # by `main`
-    from lib.run import results as tables  # by `main`
-
-    notebooks.check_name(options.name)
-    seeds = plan.parse_values("noise_seeds", options.noise_seeds)
-    table = tables.table_of_seeds(options.checkpoint, seeds)
-    tables.write_table(table, notebooks.RUNS / options.name / "seeds")
-    worst = table.loc[table["mse"].idxmax()]
-    told = f"worst {worst['mse']:.2e} at noise seed {worst['noise_seed']:.0f}"
-    print(f"{len(table)} noise seeds: MSE {table['mse'].median():.2e} (median), {told}")
-    print(f"see {_short(notebooks.RUNS / options.name / 'seeds.csv')}")
-    return 0
 
 
 def _short(path: Path) -> Path:
@@ -168,17 +152,14 @@ def main() -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a character must not end a run
         sys.stdout.reconfigure(errors="backslashreplace")
     options = parse()
-    if options.command in ("batch", "seeds"):  # takes seconds, in which Ctrl-C still ends it at once: see `lib`
-        from lib.run import batch  # noqa: F401  # Dask and pandas, which no other command needs
-        from lib.run import results as tables  # noqa: F401  # Dask and pandas, which no other command needs
+    if options.command == "batch":  # takes seconds, in which Ctrl-C still ends it at once: see `lib`
+        from lib.run import batch, results  # noqa: F401  # Dask and pandas, which no other command needs
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in the background
             signal.signal(signal.SIGINT, signal.default_int_handler)
         if options.command == "batch":
             return batch_command(options)
-        if options.command == "seeds":
-            return seeds_command(options)
         if options.command == "run":
             folder = notebooks.run(options.name, given_parameters(options), options.notebooks)
             print(f"done: see {_short(folder)}")

@@ -99,7 +99,8 @@ def find_checkpoint(path: Path | str) -> dict[str, Any] | None:
             raise MemoryError(f"checkpoint = {path}: does not fit into the memory ({reason})") from error
         told = f"checkpoint = {path}: cannot be read ({reason}); remove it to start again"
         raise DamagedCheckpointError(told) from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    whole_one = isinstance(content, dict) and isinstance(content.get("progress") or {}, dict)
+    if not whole_one or content.get("format") != FORMAT:
         raise DamagedCheckpointError(f"checkpoint = {path}: not a checkpoint of this project in format {FORMAT}")
     return content
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import nbformat
 import papermill
 
+from lib.lessons.tables import markdown_table
+
 ROOT = Path(__file__).parents[1]
 PARAMETERS = """
 run_dir: str = ""  # folder of the run
@@ -20,7 +22,7 @@ from lib import SignalSpec, load_model, mse_by_noise_seed
 from lib.lessons.files import write_metrics
 from lib.lessons.parameters import begin_notebook
 
-begin_notebook(run_dir=run_dir, test_noise_seed=test_noise_seed)
+begin_notebook(globals())
 (mse,) = mse_by_noise_seed(load_model(), SignalSpec(), [test_noise_seed])
 write_metrics(f"{run_dir}/metrics/01_short.json", {"mse": mse}, {"test_noise_seed": test_noise_seed})
 """
@@ -65,16 +67,15 @@ def main() -> None:
             "batch, 1 worker": lambda: batch(notebook, count, 1),
             "batch, 2 workers": lambda: batch(notebook, count, 2),
         }
-        print(
-            f"| {count} runs | seconds | runs per minute | time against bare papermill |\n| --- | ---: | ---: | ---: |"
-        )
+        rows: list[list[str]] = []
         first = 0.0
         for name, task in tasks.items():
             begun = time.monotonic()
             task()
             seconds = time.monotonic() - begun
             first = first or seconds
-            print(f"| {name} | {seconds:.0f} | {60 * count / seconds:.1f} | {seconds / first:.2f} |", flush=True)
+            rows.append([name, f"{seconds:.0f}", f"{60 * count / seconds:.1f}", f"{seconds / first:.2f}"])
+        print(markdown_table([f"{count} runs", "seconds", "runs per minute", "time against bare papermill"], rows))
 
 
 if __name__ == "__main__":

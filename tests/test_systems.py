@@ -63,15 +63,13 @@ def test_nothing_needs_what_only_posix_has(tmp_path):
         + f"""
 notebooks.RUNS = Path({str(tmp_path)!r})
 assert call("--help") == 0
-for command in ("run", "batch", "seeds", "publish", "site", "pdf", "student", "reference", "studies"):
+for command in ("run", "batch", "publish", "site", "pdf", "student", "reference", "studies"):
     assert call(command, "--help") == 0
 assert call("run", "03", "-p", "weight_sede", "3") == 2
-assert call("seeds", "1000..1001") == 0
 assert call("publish", "--name", "none") == 2
 """
     )
     python(code)
-    assert (tmp_path / "seeds" / "seeds.csv").exists()
 
 
 def test_text_is_utf_8_whatever_the_locale(tmp_path):

@@ -41,20 +41,9 @@ class Two(IntEnum):
     TWO = 2
 
 
-WHOLE = [
-    *(kind(2) for kind in (np.int8, np.int64, np.uint8, np.uint64, np.array, torch.tensor)),
-    torch.tensor(2, dtype=torch.int16),
-    torch.nn.Parameter(torch.tensor(2), requires_grad=False),
-    np.arange(9)[2],
-    torch.arange(9)[2],
-    Two.TWO,
-]
-NOT_WHOLE = [
-    *(True, np.True_, np.array(True), torch.tensor(True)),
-    *(2.0, np.float64(2), np.float32(2), np.array(2.0), torch.tensor(2.0), Fraction(2), 2j, float("nan")),
-    *("2", np.str_("2"), b"2", "", [2], (2,), [], {2}, np.array([2]), torch.tensor([2]), torch.tensor([[2]])),
-    *(slice(2), range(2), object),
-]
+WHOLE = [np.uint8(2), np.array(2), torch.tensor(2, dtype=torch.int16), Two.TWO]
+NOT_WHOLE = [True, torch.tensor(True), 2.0, np.float64(2), torch.tensor(2.0), "2", [2], np.array([2])]
+STRANGE = [np.True_, Fraction(2), 2j, float("nan"), np.str_("2"), b"2", "", (2,), [], {2}, torch.tensor([2]), slice(2)]
 
 
 def loader(**options):
@@ -133,6 +122,9 @@ def test_what_is_kept_is_plain():
 
 def test_the_range_is_named():
     assert whole_number("n", 3, 3, 3) == 3
+    for value in STRANGE:
+        with pytest.raises(ValueError, match=r"n = .*must be a whole number"):
+            whole_number("n", value, 0)
     with pytest.raises(ValueError, match="n = 2: must be a whole number from 3 up"):
         whole_number("n", 2, 3)
     with pytest.raises(ValueError, match="n = tensor\\(5\\): must be a whole number between 3 and 4"):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lib.lessons.figures import LINES, Picture, label, panels
+from lib.lessons.tables import markdown_table
 from lib.loader import assemble_inputs
 from lib.model import StatefulLSTMExtractor, roll_out
 from lib.signals import Array, SignalSpec, generate
@@ -88,13 +89,13 @@ def signed(value: float, digits: int) -> str:
 def clock_table(clocks: Sequence[Clock], spec: SignalSpec) -> str:
     """The rate error of each frequency over several noise seeds, as a Markdown table."""
     minutes = (clocks[0].time[0] + clocks[0].time[-1]) / 60
-    lines = [f"| | rate error (ppm) | from, to | late after {minutes:.3g} min (ms) |", "| --- | ---: | ---: | ---: |"]
+    rows = []
     rates = np.array([clock.ppm for clock in clocks])
     late = 1e3 * clocks[0].late[:, -1]
     for lane, name in enumerate(spec.names):
         spread = f"{signed(rates[:, lane].min(), 2)}, {signed(rates[:, lane].max(), 2)}"
-        lines.append(f"| {name} | {signed(rates[:, lane].mean(), 2)} | {spread} | {signed(late[lane], 2)} |")
-    return "\n".join(lines)
+        rows.append([name, signed(rates[:, lane].mean(), 2), spread, signed(late[lane], 2)])
+    return markdown_table(["", "rate error (ppm)", "from, to", f"late after {minutes:.3g} min (ms)"], rows)
 
 
 def cost_of_lateness(clocks: Sequence[Clock], spec: SignalSpec) -> Array:

@@ -12,6 +12,7 @@ from bs4 import BeautifulSoup, NavigableString, Tag
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from lib.lessons.files import NOTEBOOKS, files_in, find_notebooks, read_metrics, read_yaml
+from lib.lessons.tables import markdown_table
 
 QUESTIONS = NOTEBOOKS / "questions.yml"
 REQUIREMENTS = NOTEBOOKS / "requirements.yml"
@@ -135,15 +136,15 @@ def question_index() -> str:
             f"questions without an answer: {sorted(known - set(found)) or 'none'}; "
             f"answers without a question: {sorted(set(found) - known) or 'none'}"
         )
-    lines = ["| | question | notebook | answered by |", "| --- | --- | ---: | --- |"]
+    rows = []
     for chapter, questions in asked.items():
-        lines.append(f"| | **{chapter}** | | |")
+        rows.append(["", f"**{chapter}**", "", ""])
         for name, question in questions.items():
             section = found[name]
             _check_kind(name, question, section)
             told = f"[{question['asks']}]({section.link})"
-            lines.append(f"| {name} | {told} | {section.notebook[:2].lstrip('0')} | {KINDS[question['kind']]} |")
-    return "\n".join(lines)
+            rows.append([name, told, section.notebook[:2].lstrip("0"), KINDS[question["kind"]]])
+    return markdown_table(["", "question", "notebook", "answered by"], rows, texts=4)
 
 
 def _check_kind(name: str, question: dict[str, str], section: Section) -> None:
@@ -164,9 +165,9 @@ def glossary() -> str:
         ValueError: a term does not occur in its notebook.
     """
     places = {path.stem[:2]: sections(path) for path in find_notebooks()}
-    lines = ["| term | meaning | explained in |", "| --- | --- | --- |"]
+    rows = []
     for group, terms in read_yaml(GLOSSARY).items():
-        lines.append(f"| **{group}** | | |")
+        rows.append([f"**{group}**", "", ""])
         for term, entry in terms.items():
             sought = entry.get("seek", rf"\b{re.escape(term)}")
             found = [s for s in places[entry["where"]] if re.search(sought, f"{s.title}\n{s.text}", re.IGNORECASE)]
@@ -174,8 +175,8 @@ def glossary() -> str:
                 raise ValueError(f"term {term!r}: must occur in the prose of notebook {entry['where']}")
             section = next((s for s in found if s.level > 1), found[0])  # the summary below the title explains little
             words = section.words.replace("|", "")
-            lines.append(f"| {term} | {entry['means']} | {entry['where'].lstrip('0')} · [{words}]({section.link}) |")
-    return "\n".join(lines)
+            rows.append([term, entry["means"], f"{entry['where'].lstrip('0')} · [{words}]({section.link})"])
+    return markdown_table(["term", "meaning", "explained in"], rows, texts=3)
 
 
 def requirements_table(metrics: Path) -> str:
@@ -189,16 +190,16 @@ def requirements_table(metrics: Path) -> str:
     """
     measured = {path.stem[3:]: read_metrics(path)["results"] for path in files_in(metrics, "*.json")}
     places = [section for notebook in find_notebooks() for section in sections(notebook)]
-    lines = ["| | the assignment asks for | met in | measured |", "| --- | --- | --- | --- |"]
+    rows: list[list[object]] = []
     number = 0
     for group, requirements in read_yaml(REQUIREMENTS).items():
-        lines.append(f"| | **{group}** | | |")
+        rows.append(["", f"**{group}**", "", ""])
         for entry in requirements:
             number += 1
             section = find_section(places, *entry["where"].split(" ", 1))
             value = _value(entry["measured"], measured)
-            lines.append(f"| {number} | {entry['asks']} | [{section.words}]({section.link}) | {value} |")
-    return "\n".join(lines)
+            rows.append([number, entry["asks"], f"[{section.words}]({section.link})", value])
+    return markdown_table(["", "the assignment asks for", "met in", "measured"], rows, texts=4)
 
 
 def find_section(places: list[Section], notebook: str, beginning: str) -> Section:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from lib.lessons.tables import markdown_table
 from lib.loader import FrequencyDataset, assemble_inputs
 from lib.model import StatefulLSTMExtractor, roll_out
 from lib.signals import Array, SignalSpec, generate
@@ -39,8 +40,8 @@ def swap_inputs(
 
 def swap_table(swaps: Mapping[str, Swap]) -> str:
     """`swap_inputs` as a Markdown table."""
-    lines = ["| given in place of S | MSE | largest change of the output |", "| --- | ---: | ---: |"]
-    return "\n".join([*lines, *(f"| {name} | {mse:.3e} | {change:.1e} |" for name, (mse, change) in swaps.items())])
+    rows = [[name, f"{swap.mse:.3e}", f"{swap.change:.1e}"] for name, swap in swaps.items()]
+    return markdown_table(["given in place of S", "MSE", "largest change of the output"], rows)
 
 
 def influence(model: StatefulLSTMExtractor, spec: SignalSpec, noise_seeds: list[int]) -> tuple[Array, Array]:

@@ -11,14 +11,15 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
-from ruamel.yaml.nodes import Node, ScalarNode
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
+from ruamel.yaml.nodes import ScalarNode
 
 from lib.checkpoint import from_home, versions, write_atomically
 from lib.settings import SettingsError, plain
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
-MAX_ALIASED = 1_000_000  # characters of a YAML text when its aliases are written out; more only without aliases
+MAX_DEPTH = 20  # of lists and mappings in each other, in YAML
 NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
 COPY = re.compile(r".*(-Copy\d*|-checkpoint|\.failed| - Copy.*| copy.*| \(.*\))(\.\w+)?")
 
@@ -75,15 +76,7 @@ class Range(NamedTuple):
 
 
 class _Constructor(SafeConstructor):
-    """Plain values and ranges; aliases must not multiply into more than can be walked through."""
-
-    def construct_document(self, node: Node) -> Any:
-        """The values of a whole text."""
-        size, limit = _size(node, {}), max(MAX_ALIASED, node.end_mark.index)
-        if size > limit:
-            told = f"with its aliases (*) written out it has {size:.0e} characters, and must have at most {limit:,}"
-            raise ValueError(told)
-        return super().construct_document(node)
+    """Plain values and ranges."""
 
     def construct_text(self, node: ScalarNode) -> str | Range:
         """A text, or a range if it looks like one and is not quoted."""
@@ -97,17 +90,6 @@ class _Constructor(SafeConstructor):
         return value
 
 
-def _size(node: Node, known: dict[int, int]) -> int:
-    """About how many characters a value has when all aliases are written out; one that holds itself counts once."""
-    if isinstance(node, ScalarNode):
-        return len(node.value)
-    if id(node) not in known:
-        known[id(node)] = 0
-        parts = [part for entry in node.value for part in (entry if isinstance(entry, tuple) else (entry,))]
-        known[id(node)] = sum(1 + _size(part, known) for part in parts)
-    return known[id(node)]
-
-
 _Constructor.add_constructor("tag:yaml.org,2002:str", _Constructor.construct_text)
 _Constructor.add_constructor("tag:yaml.org,2002:int", _Constructor.construct_number)
 
@@ -118,9 +100,15 @@ def parse_yaml(text: str, what: str) -> Any:
     Raises:
         SettingsError: it cannot be read; ``what`` tells where it stands.
     """
-    yaml = YAML(typ="safe", pure=True)
+    yaml, depth = YAML(typ="safe", pure=True), 0
     yaml.Constructor = _Constructor
     try:
+        for event in yaml.parse(text):  # before values are made of it: a short text can stand for billions of them
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise ValueError(f"must not hold more than {MAX_DEPTH} lists or mappings in each other")
+            if isinstance(event, AliasEvent):
+                raise ValueError(f"*{event.anchor}: must be written out, an alias cannot be read")
         return yaml.load(text)
     except Exception as error:  # a wrong text can fail anywhere inside the reader
         reason = " ".join(str(error).split())[:200]

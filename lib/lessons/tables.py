@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ FORMATS = dict(zip(METRICS, (".1e", ".1e", ".1e", ".6f", ".6f", ".1f"), strict=T
 NAMES = ("MSE", "RMSE", "MAE", "R²", "correlation", "SNR (dB)")
 
 
-def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table whose first column is text and whose others are numbers, already written."""
-    lines = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1)]
-    return "\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows)])
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]], texts: int = 1) -> str:
+    """A table whose first columns are texts, so many of them, and whose others are numbers, already written."""
+    lines = [heads, ["---"] * texts + ["---:"] * (len(heads) - texts), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 def above_rounding(value: float, form: str = ".0e", floor: float = 1e-9) -> str:

@@ -48,7 +48,7 @@ class NoWorkersError(RuntimeError):
 def _interrupts_blocked() -> Iterator[None]:
     """Threads that begin in here do not get Ctrl-C, nor do the processes that these start: it is the batch's to answer.
 
-    On Windows, workers get it until `lib.run.worker.dask_setup`.
+    On Windows, a worker gets it until it imports `lib`, which is the first that it does.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -182,8 +182,10 @@ def _follow(client: Client, todo: Sequence[Run], limit: float, patience: float) 
                     raise NoWorkersError(f"no worker for {patience:g} s")
                 seen = seen if without else time.monotonic()
                 next_ones = list(pending.values())[:SHOWN_AT_MOST]  # they begin in this order
-                looks = [(read_status(run), run.folder.name.rpartition("-")[0]) for run in next_ones]
-                running = [f"{name[:40]}: {look['cell']}" for look, name in looks if look["state"] == "running"]
+                running = []
+                with suppress(OSError):  # as on Windows, while it is written
+                    looks = [(read_status(run), run.folder.name.rpartition("-")[0]) for run in next_ones]
+                    running = [f"{name[:40]}: {look['cell']}" for look, name in looks if look["state"] == "running"]
                 running = [f"no worker for {without:.0f} s"] if without > LOOK_EVERY else running
                 bar.set_postfix_str("; ".join([f"{counts['failed']} failed", *running]))
     except KeyboardInterrupt:

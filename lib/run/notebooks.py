@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from lib.lessons.claims import MARK
 from lib.lessons.files import ROOT, find_notebooks
-from lib.lessons.parameters import NotebookParameters
+from lib.lessons.parameters import PARAMETERS, NotebookParameters
 from lib.run import engine
 from lib.run.values import declared_in, fitting, plain
 from lib.settings import SettingsError
@@ -49,6 +49,11 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
 
 class NotebookFailedError(RuntimeError):
     """A notebook that did not run to its end."""
+
+
+def title_of(notebook: Path) -> str:
+    """The name under which a notebook is executed; a failed one that its reader has repaired has its old name."""
+    return notebook.stem.removesuffix(".failed")
 
 
 def in_running_order(notebooks: Sequence[Path]) -> list[Path]:
@@ -115,11 +120,9 @@ def check_parameters(declared: Mapping[str, Mapping[str, Any]], given: Mapping[s
                 f"unknown parameter {name!r} (value {value!r}); permitted in "
                 f"{', '.join(declared)}: {', '.join(sorted(permitted))}"
             )
-    known = dict(NotebookParameters())
     for parameters in declared.values():
-        own = {name: known.get(name, default) for name, default in parameters.items()}
-        given |= {name: fitting(name, given[name], own[name]) for name in own if name in given}
-        NotebookParameters(**{name: given.get(name, parameters[name]) for name in own if name in known})
+        given |= {name: fitting(name, given[name], value) for name, value in parameters.items() if name in given}
+        NotebookParameters(**{name: given.get(name, parameters[name]) for name in parameters if name in PARAMETERS})
     return given
 
 
@@ -141,25 +144,27 @@ def execute(notebook: Path, folder: Path, given: dict[str, Any], **options: Any)
     declared = parameters_of(notebook)
     values = {name: value for name, value in given.items() if name in declared} | {"run_dir": str(folder.resolve())}
     folder.mkdir(parents=True, exist_ok=True)
-    output, partial = folder / notebook.name, folder / f"{notebook.stem}.failed.ipynb"
-    os.environ["MPLBACKEND"] = (
-        "module://matplotlib_inline.backend_inline"  # as in JupyterLab, whatever the reader has set
-    )
-    os.environ["NOTEBOOK"] = notebook.stem  # a kernel does not know it
-    os.environ["PYTHONIOENCODING"] = "utf-8"  # what a kernel complains of goes into the log
+    title = title_of(notebook)
+    output, partial = folder / f"{title}.ipynb", folder / f"{title}.failed.ipynb"
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of parameters that it cannot read itself
-    settings = {"cwd": str(notebook.parent), "start_timeout": START_TIMEOUT, "execution_timeout": CELL_TIMEOUT}
-    settings |= {"kernel_name": "python3", "language": "python"}
-    settings |= {"log_file": str(folder / "run.log")}
-    settings |= {"extra_arguments": ["--IPKernelApp.log_level=40"]} | options  # errors only
+    os.environ |= {
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # as in JupyterLab, whatever the reader has set
+        "NOTEBOOK": title,  # a kernel does not know it
+        "PYTHONIOENCODING": "utf-8",  # what a kernel complains of goes into the log
+    }
+    settings = {
+        "cwd": str(notebook.parent), "kernel_name": "python3", "language": "python",
+        "start_timeout": START_TIMEOUT, "execution_timeout": CELL_TIMEOUT,
+        "log_file": str(folder / "run.log"), "extra_arguments": ["--IPKernelApp.log_level=40"],  # errors only
+    }  # fmt: skip
     try:
-        engine.execute_notebook(notebook, partial, parameters=values, **settings)
+        engine.execute_notebook(notebook, partial, parameters=values, **settings | options)
     except Exception as error:
-        log.exception("%s failed", notebook.stem)
-        raise NotebookFailedError(f"{notebook.stem} failed, see {partial}: {error}") from error
+        log.exception("%s failed", title)
+        raise NotebookFailedError(f"{title} failed, see {partial}: {error}") from error
     state = nbformat.read(partial, as_version=4).metadata["papermill"]
     if state.get("exception") or not state.get("end_time"):
-        raise NotebookFailedError(f"{notebook.stem} did not run to its end, see {partial}")
+        raise NotebookFailedError(f"{title} did not run to its end, see {partial}")
     os.replace(partial, output)
     return output
 
@@ -204,23 +209,24 @@ def run(name: str, given: dict[str, Any], names: Sequence[str] = ()) -> Path:
     """
     check_name(name)
     notebooks = find_notebooks(names)
-    given = check_parameters({notebook.stem: parameters_of(notebook) for notebook in notebooks}, given)
+    given = check_parameters({title_of(notebook): parameters_of(notebook) for notebook in notebooks}, given)
     folder = RUNS / name
     check_places(notebooks, folder)
     problems: dict[str, list[str]] = {}
     with locked(folder):
         for notebook in notebooks:  # what a run before has left must not pass for this one's
-            for left in (notebook.name, f"{notebook.stem}.failed.ipynb", f"metrics/{notebook.stem}.json"):
+            title = title_of(notebook)
+            for left in (f"{title}.ipynb", f"{title}.failed.ipynb", f"metrics/{title}.json"):
                 (folder / left).unlink(missing_ok=True)
         for notebook in in_running_order(notebooks):
-            log.info("executing %s", notebook.stem)
+            log.info("executing %s", title_of(notebook))
             try:
                 found = failed_claims(execute(notebook, folder, given))
             except NotebookFailedError as error:
                 found = [str(error)]
             for problem in found:
                 log.info("%s", problem)
-            problems |= {notebook.stem: found} if found else {}
+            problems |= {title_of(notebook): found} if found else {}
     if problems:
         told = "\n".join(f"  {stem}, {problem}" for stem, found in problems.items() for problem in found)
         raise NotebookFailedError(

@@ -14,7 +14,7 @@ import nbformat
 
 from lib.checkpoint import REFERENCE
 from lib.lessons.files import ROOT, Range, files_in, find_notebooks, parse_yaml, read_yaml
-from lib.run.notebooks import check_parameters, check_places, in_running_order, parameters_of
+from lib.run.notebooks import check_parameters, check_places, in_running_order, parameters_of, title_of
 from lib.run.values import plain
 from lib.settings import SettingsError
 
@@ -179,7 +179,7 @@ def plan(names: Sequence[str], combinations: Sequence[Parameters], folder: Path)
     """
     notebooks = tuple(in_running_order(find_notebooks(names)))
     check_places(notebooks, folder)
-    declared = {notebook.stem: parameters_of(notebook) for notebook in notebooks}
+    declared = {title_of(notebook): parameters_of(notebook) for notebook in notebooks}
     if len(declared) < len(notebooks):
         raise SettingsError(f"notebooks = {', '.join(map(str, notebooks))}: must differ in their file names")
     defaults = {name: value for parameters in declared.values() for name, value in parameters.items()}

@@ -14,6 +14,7 @@ from nbformat import NotebookNode
 from lib.checkpoint import REFERENCE, write_atomically
 from lib.lessons.figures import FILES
 from lib.lessons.files import NOTEBOOKS, ROOT, files_in, find_notebooks, read_metrics
+from lib.lessons.tables import markdown_table
 from lib.run.notebooks import RUNS, failed_claims, parameters_of
 from lib.settings import SettingsError
 
@@ -190,5 +191,4 @@ def results_table(metrics: Path | None = None) -> str:
     for alpha, found in read_metrics(metrics / "07_extraction.json")["results"]["goals"].items():
         what = f"unknown start phases, phase noise of {alpha} turns: extractor / Kalman filter, mean error; last second"
         rows.append((what, f"{found['mean over the recording']:.2f}; {found['the last second']:.2f}"))
-    lines = ["| measured one sample at a time, over all rows | |", "| --- | ---: |"]
-    return "\n".join(lines + [f"| {what} | {value} |" for what, value in rows]) + "\n"
+    return markdown_table(["measured one sample at a time, over all rows", ""], rows) + "\n"

@@ -9,23 +9,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
-from tqdm import tqdm
 
-from lib.checkpoint import REFERENCE_CHECKPOINT, CheckpointError, load_checkpoint, load_model, write_atomically
-from lib.evaluation import mse_by_noise_seed
+from lib.checkpoint import write_atomically
 from lib.lessons.files import read_metrics
-from lib.model import StatefulLSTMExtractor
 from lib.run.notebooks import execute
 from lib.run.plan import Run
 from lib.run.render import PAGES, single_page
 from lib.run.worker import read_outcome
-from lib.settings import SettingsError
-from lib.signals import SignalSpec
 
-AT_ONCE = 25  # noise seeds side by side in one call
 SUMMARY = PAGES / "summary.ipynb"
 
 
@@ -62,38 +54,6 @@ def table_of(runs: Sequence[Run]) -> pd.DataFrame:
     for name in table.select_dtypes(object):  # a column of several kinds: all as text
         table[name] = table[name].map(lambda value: value if isinstance(value, str) else json.dumps(value))
     return table
-
-
-def table_of_seeds(checkpoint: Path | None, noise_seeds: Sequence[Any]) -> pd.DataFrame:
-    """The MSE of one network on many noise seeds, each once, side by side as lanes; no notebook is needed for that.
-
-    Raises:
-        SettingsError: a noise seed is not a whole number from 0 up.
-        CheckpointError: the checkpoint holds no trained network of notebook 03.
-    """
-    for seed in noise_seeds:
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-            raise SettingsError(f"noise_seeds = {seed!r}: must be whole numbers from 0 up to {2**32 - 1}")
-    noise_seeds = list(dict.fromkeys(noise_seeds))
-    torch.set_num_threads(1)
-    model, spec = _network_of(checkpoint or REFERENCE_CHECKPOINT)
-    parts = [noise_seeds[first : first + AT_ONCE] for first in range(0, len(noise_seeds), AT_ONCE)]
-    errors = [mse_by_noise_seed(model, spec, part) for part in tqdm(parts, unit="call")]
-    return pd.DataFrame({"noise_seed": noise_seeds, "mse": np.concatenate(errors)})
-
-
-def _network_of(checkpoint: Path) -> tuple[StatefulLSTMExtractor, SignalSpec]:
-    """A trained network and the signal that it was trained on; CheckpointError if they are not there."""
-    try:
-        spec = SignalSpec(**load_checkpoint(checkpoint)["signal"])
-    except (KeyError, TypeError, SettingsError) as error:
-        told = f"must be of a network that `train` has made, as in notebook 03, with its signal ({error!r})"
-        raise CheckpointError(f"checkpoint = {checkpoint}: {told}") from error
-    model = load_model(checkpoint)
-    if model.config.n_frequencies != spec.n_frequencies:
-        told = f"its network knows {model.config.n_frequencies} frequencies, but its signal has {spec.n_frequencies}"
-        raise CheckpointError(f"checkpoint = {checkpoint}: {told}")
-    return model, spec
 
 
 def write_table(table: pd.DataFrame, stem: Path) -> None:

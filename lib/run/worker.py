@@ -6,7 +6,6 @@ import itertools
 import json
 import logging
 import os
-import signal
 import socket
 import time
 from pathlib import Path
@@ -19,7 +18,7 @@ from papermill import PapermillExecutionError
 from lib.checkpoint import DamagedCheckpointError, find_checkpoint, write_atomically
 from lib.lessons.files import files_in, read_metrics
 from lib.lessons.parameters import CHECKPOINT_NAME, log_into
-from lib.run.notebooks import NotebookFailedError, execute, failed_claims, locked
+from lib.run.notebooks import NotebookFailedError, execute, failed_claims, locked, title_of
 from lib.run.plan import Run, fingerprint_of_sources
 
 STATUS = "status.json"
@@ -29,24 +28,28 @@ MAX_ERROR = 500  # characters of an error that are kept; the whole of it is in t
 DEATHS = 3  # a run that was being executed at so many deaths of workers counts as their cause
 ATTEMPTS = 20  # so often is a run begun in one batch while its workers are taken away
 Status = dict[str, Any]
+WAITING: Status = {"state": "waiting"}
 
 
 def read_status(run: Run) -> Status:
     """What is known of a run; its state is ``waiting``, ``running``, ``interrupted``, ``failed`` or ``finished``.
 
-    A run counts as finished only while everything that it has written is there, no shorter than it was.
+    A run counts as finished only while everything that it has written is there, no shorter than it was. OSError: that
+    cannot be read now, which does not mean that it has to be done again.
     """
     try:
         status: Status = json.loads((run.folder / STATUS).read_text(encoding="utf-8"))
         if status["state"] == "finished":
             sizes: dict[str, int] = status["files"]
             if any((run.folder / name).stat().st_size < size for name, size in sizes.items()):
-                return {"state": "waiting"}
+                return WAITING
             for path in (run.folder / "metrics").glob("*.json"):
                 read_metrics(path)
         return status
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # missing, damaged, not ours: to be done again
-        return {"state": "waiting"}
+    except (FileNotFoundError, NotADirectoryError):  # to be done, or to be done again
+        return WAITING
+    except (ValueError, KeyError, TypeError, AttributeError):  # damaged, or not ours
+        return WAITING
 
 
 def read_outcome(run: Run) -> Status:
@@ -139,15 +142,16 @@ def _execute(run: Run, limit: float, identity: Status) -> Status:
         set_damaged_aside(run.folder / CHECKPOINT_NAME)
         claims: list[str] = []
         for notebook in run.notebooks:
-            (run.folder / notebook.name).unlink(missing_ok=True)
+            title = title_of(notebook)
+            (run.folder / f"{title}.ipynb").unlink(missing_ok=True)
             executed = execute(
                 notebook, run.folder, run.parameters,
                 progress_bar=False, autosave_cell_every=0, coalesce_streams=True,
                 start_timeout=max(1, int(limit)),
                 timeout_func=lambda _cell: max(0.01, deadline - time.monotonic()),
-                on_cell_start=lambda cell, cell_index, name=notebook.stem: at_cell(name, cell_index),
+                on_cell_start=lambda cell, cell_index, name=title: at_cell(name, cell_index),
             )  # fmt: skip
-            claims += [f"{notebook.stem}, {claim}" for claim in failed_claims(executed)]
+            claims += [f"{title}, {claim}" for claim in failed_claims(executed)]
         check_source()
         for path in (run.folder / "metrics").glob("*.json"):
             read_metrics(path)
@@ -167,8 +171,7 @@ def _reason(error: Exception) -> str:
 
 
 def dask_setup(_worker: object) -> None:
-    """What a local worker does first: leave to the batch what it is the batch's to answer."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal
+    """What a local worker does first."""
     logging.raiseExceptions = False  # a log on a full disk must not spill into the progress bar
 
 
