@@ -1,5 +1,6 @@
 import pytest
 import torch
+from browsing import launched
 
 from lib import FrequencyDataset, SignalSpec, StatefulLSTMExtractor
 from lib.run.booklet import find_browser
@@ -25,6 +26,39 @@ def dataset(spec) -> FrequencyDataset:
 @pytest.fixture
 def model(spec) -> StatefulLSTMExtractor:
     return StatefulLSTMExtractor(n_frequencies=spec.n_frequencies, hidden_size=6, head_size=5)
+
+
+@pytest.fixture(scope="module")  # while it is open, no other event loop can run
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = launched(playwright)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser, tmp_path):
+    """Open HTML on a page of its own; in the end nothing may have been fetched, nor any error be reported."""
+    opened, said = [], []
+
+    def visit(html, **options):
+        path = tmp_path / f"page{len(opened)}.html"
+        head = '<!doctype html><html lang=en><meta charset=utf-8><meta name="viewport" content="width=device-width">'
+        path.write_text(f"{head}<title>live</title>{html}", encoding="utf-8")
+        page = browser.new_page(**options)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("console", lambda message: said.append(message.text))
+        page.on("request", lambda request: said.extend([request.url] * (request.url != path.as_uri())))
+        page.goto(path.as_uri())
+        opened.append(page)
+        return page
+
+    yield visit
+    for page in opened:
+        page.close()
+    assert not said
 
 
 def pytest_addoption(parser):

@@ -3,14 +3,11 @@
 import numpy as np
 import pytest
 
-from lib import SignalSpec
 from lib.lessons import n03_exercises as training
 from lib.lessons import n08_network_exercises as networks
 from lib.lessons import n08_window_exercises as windows
 from lib.lessons import n09_exercises as tuning
 from lib.recipe import update
-
-SPEC = SignalSpec()
 
 
 def said(capsys, judge, answer, *more):

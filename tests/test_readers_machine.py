@@ -25,11 +25,9 @@ from lib.checkpoint import (
     write_atomically,
 )
 from lib.lessons import n02_plots as states
-from lib.lessons.drawing import stepper_html
 from lib.lessons.figures import FILES, render
 from lib.lessons.files import ROOT, find_notebooks, read_metrics, write_metrics
 from lib.lessons.parameters import NotebookParameters
-from lib.lessons.stepper import Stepper
 from lib.lessons.widgets import picture_html
 from lib.run import render as pages
 from lib.run import worker
@@ -176,9 +174,7 @@ def picture():
 
 def everything_drawn():
     kept = [render(picture().figure, kind, **options) for kind, options in FILES.items()]
-    stepper = Stepper(load_model(), FrequencyDataset(SignalSpec(duration=1.0), 1))
-    stepper.step(20)
-    return [*kept, picture_html(picture()), stepper_html(stepper)]
+    return [*kept, picture_html(picture())]
 
 
 def test_figures_do_not_depend_on_the_readers_style(request):

@@ -85,7 +85,7 @@ warnings.filterwarnings("error", category=EncodingWarning, module="lib")
 assert not sys.flags.utf8_mode
 place = Path({str(tmp_path)!r})
 from lib import FrequencyDataset, SignalSpec, load_model
-from lib.lessons import contents, files, live, parameters
+from lib.lessons import contents, files, n02_live, parameters
 from lib.run import booklet, publish, render, student
 assert files.read_yaml(place / "parameters.yml") == {{"label": "gr\\u00fcn \\u03c6"}}
 parameters.begin_notebook(run_dir=str(place / "run"))
@@ -93,7 +93,7 @@ __import__("logging").getLogger("lib").info("gr\\u00fcn \\u03c6")
 notebooks.execute(place / "tiny.ipynb", place / "run", {{}}, progress_bar=False)
 publish.with_results(publish.README.read_text(encoding="utf-8"))
 contents.requirements_table(publish.METRICS)
-live.live_stepper(load_model(), FrequencyDataset(SignalSpec(duration=1.0), 2))
+n02_live.live_stepper({{"trained": load_model()}}, FrequencyDataset(SignalSpec(duration=1.0), 2))
 render.find_notebooks = booklet.find_notebooks = lambda: files.find_notebooks(["00", "01"])  # two are enough
 render.single_page(files.NOTEBOOKS / "00_assignment.ipynb", place / "single.html")
 render.site(place / "site")

@@ -28,7 +28,6 @@ from lib.lessons.n01_plots import autocorrelation
 from lib.lessons.n02_loop import gradient_reach, parameter_gradients
 from lib.lessons.n04_interventions import intervene
 from lib.lessons.parameters import NotebookParameters
-from lib.lessons.stepper import Stepper
 from lib.settings import whole_number
 
 SPEC = SignalSpec(frequencies=(2.0, 5.0, 9.0), sample_rate=200.0, duration=0.6)
@@ -53,13 +52,6 @@ def loader(**options):
 def lanes(number):
     MODEL.init_hidden(number)
     return MODEL.state()
-
-
-def walk(frequency=0, sequence_length=50, count=2):
-    stepper = Stepper(MODEL, DATA, frequency, sequence_length)
-    stepper.set_policy("leak into the next frequency")
-    stepper.step(count)
-    return stepper.output, stepper.begin(frequency).frequency
 
 
 PLACES = {
@@ -87,9 +79,6 @@ PLACES = {
     "intervene, switch_at": lambda n: intervene(MODEL, DATA, 0, switch_to=1, switch_at=n),
     "intervene, reset_at": lambda n: intervene(MODEL, DATA, 0, reset_at=n),
     "intervene, samples": lambda n: intervene(MODEL, DATA, 0, samples=n),
-    "stepper, frequency": lambda n: walk(frequency=n),
-    "stepper, sequence_length": lambda n: walk(sequence_length=n),
-    "stepper, count": lambda n: walk(count=n),
 }
 
 
@@ -116,8 +105,8 @@ def test_what_is_kept_is_plain():
     """A number of NumPy in a checkpoint could not be loaded again, and one of torch is not equal to itself in a set."""
     dataset = FrequencyDataset(SPEC, np.int64(3))
     loader = StatefulDataLoader(dataset, steps=torch.tensor(5))
-    kept = dataset.noise_seed, loader.steps, Stepper(MODEL, dataset, np.int64(1), 50).frequency
-    assert [type(number) for number in (*kept, ModelConfig(hidden_size=Two.TWO).hidden_size)] == [int] * 4
+    kept = dataset.noise_seed, loader.steps
+    assert [type(number) for number in (*kept, ModelConfig(hidden_size=Two.TWO).hidden_size)] == [int] * 3
 
 
 def test_the_range_is_named():

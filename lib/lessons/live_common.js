@@ -1,7 +1,8 @@
 // What the live figures share: one LSTM step in plain JavaScript, a canvas, and two schemes of colours.
-// It runs inside the function of scripted.py, which gives it the figure, `root`, and its content, `data`.
+// It runs inside the function of widgets.py, which gives it the figure, `root`, and its content, `data`.
 const floats = text => new Float32Array(Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer);
-const w = Object.fromEntries(Object.entries(data.weights).map(([name, text]) => [name, floats(text)]));
+const unpack = weights => Object.fromEntries(Object.entries(weights).map(([name, text]) => [name, floats(text)]));
+let w = unpack(data.weights);
 const n = data.hidden, zeros = () => new Float64Array(n);
 const sigmoid = z => 1 / (1 + Math.exp(-z));
 const plus = (bias, weight, x) => { // bias + weight · x, row by row

@@ -7,8 +7,7 @@ from IPython.display import HTML
 
 from lib.lessons.figures import BLUE, GREY, RED, Picture, label, legend_above, panels
 from lib.lessons.filters import kalman
-from lib.lessons.live import frequency_options, packed, script
-from lib.lessons.scripted import scripted
+from lib.lessons.live import live_figure, options, packed
 from lib.lessons.widgets import picture_html
 from lib.loader import assemble_inputs
 from lib.model import StatefulLSTMExtractor, roll_out
@@ -49,9 +48,7 @@ def live_listener(model: StatefulLSTMExtractor, spec: SignalSpec, name: str = "l
     if spec.duration < ENTERED:
         raise ValueError(f"duration = {spec.duration}: must be {ENTERED:g} s at least, for the still picture")
     network, selected = packed(model), 1 % count
-    buttons = " ".join(f'<button type="button" data-act="{act}">{text}</button>' for act, text in ACTIONS.items())
     content = network | {
-        "stage": STAGE.format(buttons=buttons, options=frequency_options(spec, selected)),
         "selected": selected,
         "frequencies": spec.frequencies,
         "rate": spec.sample_rate,
@@ -61,7 +58,8 @@ def live_listener(model: StatefulLSTMExtractor, spec: SignalSpec, name: str = "l
     image = picture_html(first_second(model, spec, selected)).replace("<img", '<img style="max-width:100%"', 1)
     title = f"The extractor beside the filter: the first second of {spec.names[selected]} at α = {alpha:g}"
     aim = "turn the width of the noise and the start phase"
-    return scripted("live", name, f"<div data-still>{image}</div>", title, aim, content, script("n07_live.js"))
+    controls = {"options": options(spec.names, selected)}
+    return live_figure(name, image, title, aim, content, STAGE, ACTIONS, controls, "n07_live.js")
 
 
 def first_second(model: StatefulLSTMExtractor, spec: SignalSpec, selected: int, noise_seed: int = 0) -> Picture:

@@ -1,49 +1,67 @@
-"""Notebooks 01, 02, 04: widgets, thin shells over plain functions, which show errors and keep them for the checks."""
+"""Notebooks 01, 02, 04, 07: widgets, and figures that a script brings to life; what is seen where neither runs."""
 
 from __future__ import annotations
 
 import base64
 import html
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as widgets
 from IPython.display import HTML
 
-from lib.lessons.drawing import stepper_html, still
 from lib.lessons.figures import FILES, Picture, render
-from lib.lessons.parameters import choices
-from lib.lessons.scripted import PAPER, scripted
-from lib.lessons.stepper import POLICIES, Stepper
 
-RUN = 50  # samples of the button "Run"
-PLAY = 5  # samples of one beat of "Play"
+# Ink and paper always together: a page that sets its own dark paper must not get the dark ink alone.
+PAPER = "margin:0;padding:8px;font:14px sans-serif;color:#111;background:#fff;color-scheme:light"
+TRUST = "or trust this notebook (JupyterLab: View, Activate Command Palette, Trust Notebook)"
+FIGURE = """<figure data-{kind}="{name}" style="{paper}"><p data-hint><b>{title}</b><br>{hint}</p>
+{still}
+<script type="application/json">{content}</script>
+<script>document.querySelectorAll('[data-{kind}="{name}"]:not([data-ready])').forEach(root => {{
+const data = JSON.parse(root.querySelector("script[type='application/json']").textContent);
+root.dataset.ready = "";
+{script}
+}})</script></figure>"""
 WITHOUT_KERNEL = "<p>The controls need a running kernel: run this cell, after all cells above it.</p>"
 
 
-class Shell(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
-    """Controls above a drawing.
+class Explorer(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """Sliders and menus above the picture that a function returns; moving one calls it once, when it is let go.
 
     Attributes:
+        controls: the sliders and menus, by the function's arguments.
         drawing: the HTML shown.
         errors: every exception that a control has caused; `check` raises the first.
     """
 
-    def __init__(self, controls: Sequence[widgets.Widget]) -> None:
-        """Lay out the controls; the drawing comes with the first call of `show`."""
-        self.drawing = widgets.HTML()
+    def __init__(self, function: Callable[..., Picture], controls: Mapping[str, widgets.ValueWidget]) -> None:
+        """Build the explorer and draw it.
+
+        Args:
+            function: called with one keyword argument per control.
+            controls: a widget per argument; ``continuous_update`` is switched off where there is such a thing.
+        """
+        self.function, self.controls, self.drawing = function, dict(controls), widgets.HTML()
         self.errors: list[Exception] = []
-        box = widgets.HBox(list(controls), layout=widgets.Layout(flex_flow="row wrap"))
+        box = widgets.HBox(list(controls.values()), layout=widgets.Layout(flex_flow="row wrap"))
         super().__init__([box, self.drawing])
+        for control in controls.values():
+            if control.has_trait("continuous_update"):
+                control.continuous_update = False
+            control.observe(lambda _change: self.draw(), names="value")
+        self.draw()
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         """What the notebook keeps: the widget, and a sentence for those who open it without a kernel."""
         return {**super()._repr_mimebundle_(**options), "text/html": WITHOUT_KERNEL}
 
-    def show(self, draw: Callable[[], str]) -> None:
-        """Draw, or show what went wrong: an exception in a callback would be lost otherwise."""
+    def draw(self) -> None:
+        """Show the picture, or what went wrong: an exception in a callback would be lost otherwise."""
         try:
-            self.drawing.value = draw()
+            picture = self.function(**{name: control.value for name, control in self.controls.items()})
+            self.drawing.value = picture_html(picture)
         except Exception as error:
             self.errors.append(error)
             text = html.escape(f"{type(error).__name__}: {error}")
@@ -53,86 +71,6 @@ class Shell(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """Raise the first exception that a control has caused, so that a cell, and with it the checks, fails."""
         if self.errors:
             raise self.errors[0]
-
-
-class Explorer(Shell):
-    """Sliders and menus around a function that returns a `Picture`; moving one calls it once, when it is let go."""
-
-    def __init__(self, function: Callable[..., Picture], controls: Mapping[str, widgets.ValueWidget]) -> None:
-        """Build the explorer and draw it.
-
-        Args:
-            function: called with one keyword argument per control.
-            controls: a widget per argument; ``continuous_update`` is switched off where there is such a thing.
-        """
-        self.function, self.controls = function, dict(controls)
-        super().__init__(list(self.controls.values()))
-        for control in self.controls.values():
-            if control.has_trait("continuous_update"):
-                control.continuous_update = False
-            control.observe(lambda _change: self.show(self.draw), names="value")
-        self.show(self.draw)
-
-    def draw(self) -> str:
-        """The picture for the controls' present values, as an image with its alternative text."""
-        return picture_html(self.function(**{name: control.value for name, control in self.controls.items()}))
-
-
-class StepperShell(Shell):
-    """The state stepper: buttons and menus that drive a `Stepper`."""
-
-    def __init__(self, steppers: Mapping[str, Stepper], unit: int = 0) -> None:
-        """Build the stepper and draw it.
-
-        Args:
-            steppers: a walk per network, such as ``{"trained": ..., "untrained": ...}``.
-            unit: the unit whose gates are shown first.
-        """
-        self.steppers = dict(steppers)
-        first = next(iter(self.steppers.values()))
-        self.network = widgets.Dropdown(options=list(self.steppers), description="network")
-        self.selector = widgets.Dropdown(
-            options=choices(first.dataset.spec),
-            value=first.frequency,
-            description="selector",
-        )
-        self.policy = widgets.Dropdown(options=POLICIES, description="policy")
-        self.unit = widgets.BoundedIntText(unit, 0, first.model.config.hidden_size - 1, description="unit")
-        self.play = widgets.Play(interval=200, min=0, max=10_000, description="Play", show_repeat=False)
-        actions: dict[str, Callable[[], Any]] = {
-            "Step": lambda: self.stepper.step(),
-            f"Run {RUN}": lambda: self.stepper.step(RUN),
-            "Reset": lambda: self.stepper.reset(),
-            "Detach": lambda: self.stepper.detach(),
-            "Backward": lambda: self.stepper.backward(),
-        }
-        self.buttons = {name: widgets.Button(description=name, tooltip=name) for name in actions}
-        for name, button in self.buttons.items():
-            button.on_click(lambda _button, act=actions[name]: self._do(act))
-        self.play.observe(self._beat, names="value")
-        self.network.observe(lambda _change: self._do(lambda: self.stepper.begin(self.selector.value)), names="value")
-        self.selector.observe(lambda change: self._do(lambda: self.stepper.begin(change["new"])), names="value")
-        self.policy.observe(lambda change: self._do(lambda: self.stepper.set_policy(change["new"])), names="value")
-        self.unit.observe(lambda _change: self._do(lambda: None), names="value")
-        super().__init__([*self.buttons.values(), self.play, self.network, self.selector, self.policy, self.unit])
-        self._do(lambda: None)
-
-    @property
-    def stepper(self) -> Stepper:
-        """The walk of the chosen network."""
-        return self.steppers[self.network.value]
-
-    def _beat(self, change: dict[str, Any]) -> None:
-        if change["new"] > change["old"]:  # stopping sets the count back to zero
-            self._do(lambda: self.stepper.step(PLAY))
-
-    def _do(self, act: Callable[[], Any]) -> None:
-        def draw() -> str:
-            self.stepper.policy = self.policy.value
-            act()
-            return stepper_html(self.stepper, self.unit.value)
-
-        self.show(draw)
 
 
 def picture_html(picture: Picture) -> str:
@@ -169,7 +107,7 @@ def film(
     """Frames of HTML that can be stepped through without a kernel and without a network; one of them without a script.
 
     Args:
-        frames: HTML of each frame.
+        frames: HTML of each frame, without inline SVG.
         name: an identity within the page: letters, digits and ``-``.
         label: what the slider steps through.
         start: index of the frame to show first.
@@ -183,13 +121,48 @@ def film(
     names = list(names or [f"{k} / {len(frames)}" for k in range(1, len(frames) + 1)])
     if len(names) != len(frames):
         raise ValueError(f"names = {names}: must be {len(frames)}, one for each frame")
-    shown = still(frames[start])
     content = {
         "controls": CONTROLS.format(label=html.escape(label), last=len(frames) - 1),
-        "frames": [None if k == start and frame == shown else frame for k, frame in enumerate(frames)],
+        "frames": [None if k == start else frame for k, frame in enumerate(frames)],
         "names": names,
         "start": start,
     }
-    picture = f'<div data-frame="{html.escape(names[start])}">{shown}</div>'
+    picture = f'<div data-frame="{html.escape(names[start])}">{frames[start]}</div>'
     aim = f"step through all {len(frames)} of them"
     return scripted("film", name, picture, f"{label} {names[start]}", aim, content, SCRIPT)
+
+
+def scripted(kind: str, name: str, still: str, title: str, aim: str, content: dict[str, Any], script: str) -> HTML:
+    """A figure whose HTML holds one picture and one sentence; all the rest is added by its script.
+
+    A notebook that is not trusted, GitHub and a browser without JavaScript drop scripts, and JupyterLab's sanitizer
+    also drops inline SVG, ``<template>`` and ``data-`` attributes. So what only a script can use is kept inside a
+    script element: every one of them drops it whole.
+
+    Args:
+        kind: what the figure is, such as ``"film"``; the script finds it by the attribute ``data-<kind>``.
+        name: an identity within the page: letters, digits and ``-``.
+        still: HTML of the picture, without inline SVG.
+        title: what the picture shows, as text.
+        aim: what the reader can do when the script runs, such as ``"use the buttons"``.
+        content: handed to the script as ``data``; what JSON can hold.
+        script: JavaScript; knows ``root``, the figure, and ``data``. It has to replace the paragraph ``[data-hint]``.
+
+    Raises:
+        ValueError: the name has other characters.
+    """
+    if not name.replace("-", "").isalnum():
+        raise ValueError(f"name = {name!r}: must consist of letters, digits and '-'")
+    hint = f"This is a still picture. To {aim}, run this cell {TRUST}. On a web page: allow JavaScript."
+    return HTML(
+        FIGURE.format(
+            kind=kind,
+            name=name,
+            paper=PAPER,
+            title=html.escape(title),
+            hint=hint,
+            still=still,
+            content=json.dumps(content).replace("<", "\\u003c"),  # no "</script>" may end it early
+            script=script,
+        )
+    )

@@ -1,23 +1,18 @@
-"""Notebook 07's live figure: its numbers, controls and looks in a real browser."""
+"""The figures that run a network in the page: their numbers, controls and looks in a real browser."""
 
-import os
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from browsing import CONTRAST, shoot
 
-from lib import SignalSpec, StatefulLSTMExtractor, roll_out
-from lib.lessons.extractor import TURN, listening, wire
-from lib.lessons.filters import kalman, kalman_gains
+from lib import FrequencyDatasetfrom lib.lessons.filters import kalman, kalman_gains
+from lib.lessons.n02_live import live_stepper, predictions
 from lib.lessons.n07_live import first_second, live_listener, running_mean
 from lib.loader import assemble_inputs
-from lib.run.booklet import find_browser
 from lib.signals import generate
 
-BROWSER = find_browser()
-SHOTS = os.environ.get("SCREENSHOTS")  # a folder to leave pictures in
 PHONE, DESK = {"width": 360, "height": 900}, {"width": 1000, "height": 800}
 LIVE = """document.querySelector("[data-live]").live"""
 ROLL = f"""([values, selected, widths]) => {{ const live = {LIVE}; live.select(selected); live.begin();
@@ -42,45 +37,8 @@ def extractor(seed=0, **shape):
     return StatefulLSTMExtractor(**{"hidden_size": 6, "head_size": 5, **shape}).eval()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-        chromium = playwright.chromium.launch(executable_path=BROWSER, args=[*flags, "--disable-sync"])
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def visit(browser, tmp_path):
-    """Open a figure on a page of its own; in the end nothing may have been fetched, nor any error be reported."""
-    opened, said = [], []
-
-    def visit(model, spec, **options):
-        path = tmp_path / "page.html"
-        text = f"<!doctype html><html lang=en><meta charset=utf-8><title>live</title>{live_listener(model, spec).data}"
-        text = text.replace("<title>", '<meta name="viewport" content="width=device-width"><title>', 1)
-        path.write_text(text, encoding="utf-8")
-        page = browser.new_page(**{"viewport": DESK, **options})
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("console", lambda message: said.append(message.text))
-        page.on("request", lambda request: said.extend([request.url] * (request.url != path.as_uri())))
-        page.goto(path.as_uri())
-        opened.append(page)
-        return page
-
-    yield visit
-    for page in opened:
-        page.close()
-    assert not said
-
-
-def shoot(page, name):
-    if SHOTS:
-        Path(SHOTS).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
+def listen(visit, model, spec, **options):
+    return visit(live_listener(model, spec).data, **{"viewport": DESK, **options})
 
 
 def caption(page):
@@ -94,6 +52,101 @@ def errors(page):
 
 
 @pytest.mark.browser
+def test_the_stepper_is_the_shipped_network_by_mouse_and_by_keyboard(visit):
+    """The weights in plain JavaScript, over the whole recording, for every selector; then each control."""
+    dataset, model = FrequencyDataset(SignalSpec(), 2), load_model()
+    untrained = StatefulLSTMExtractor(model.config)
+    page = visit(live_stepper({"trained": model, "untrained": untrained}, dataset).data, viewport=DESK)
+    expected = roll_out(model, dataset.inputs, steps=10_000)[..., 0].numpy()
+    roll = f"""k => {{ {LIVE}.begin(k); for (let t = 0; t < 10000; t++) {LIVE}.step(); return {LIVE}.outputs(); }}"""
+    for k in range(4):
+        np.testing.assert_allclose(page.evaluate(roll, k), expected[k], atol=1e-4)
+
+    def press(name):
+        page.get_by_role("button", name=name).click()
+        return caption(page)
+
+    def error():
+        return float(re.search(r"so far ([0-9.e+-]+)\.", caption(page))[1])
+
+    page.get_by_label("selector").select_option("7 Hz")
+    assert "7 Hz, step 0, gradient chain 0, memory 0 kB." in caption(page)
+    assert "take a step first" in press("Backward")
+    assert "step 50, gradient chain 50" in press("Run 50")
+    assert error() < 1e-3
+    assert "back through 50 states; the graph's memory is freed. 7 Hz, step 50, gradient chain 50, memory 0" in press(
+        "Backward"
+    )
+    assert "PyTorch would refuse" in press("Backward")
+    page.get_by_role("button", name="Detach").focus()
+    page.keyboard.press("Enter")
+    assert "step 50, gradient chain 0, memory 0 kB" in caption(page)
+    assert "step 51, gradient chain 1, " in press("Step")
+    assert "the clock starts again" in press("Reset")
+    for _ in range(3):
+        press("Run 50")
+    assert error() > 1e-3, "a wrong reset must show"
+    shoot(page, "stepper")
+    policy = page.get_by_label("policy")
+    policy.select_option("reset every sample")
+    assert "From the next sample on: reset every sample." in caption(page)
+    assert "gradient chain 1," in press("Run 50")
+    for name, chain in (("reset at sequence start", 50), ("leak into the next frequency", 550)):
+        page.get_by_label("selector").select_option("7 Hz")
+        policy.select_option(name)
+        for _ in range(11):
+            press("Run 50")
+        assert f"1 Hz, step 550, gradient chain {chain}," in caption(page), "the sequence ends after 500 samples"
+        assert page.get_by_label("selector").input_value() == "0"
+    page.get_by_label("network").select_option("untrained")
+    assert "1 Hz, step 0" in caption(page)
+    policy.select_option("carry")
+    press("Run 50")
+    assert error() > 0.01
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_timeout(500)
+    assert "Paused" in press("Play")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("activation", ["relu", "tanh", "identity"])
+def test_the_stepper_zeroes_and_goes_back_as_pytorch_does(visit, activation):
+    """Zero h and Zero c, and how far a gradient reaches, for every activation of the head; light and dark."""
+    dataset = FrequencyDataset(SignalSpec(duration=0.5), 2)
+    model = extractor(1, activation=activation)
+    page = visit(live_stepper({"one": model}, dataset).data, color_scheme="light")
+    page.get_by_label("selector").select_option("5 Hz")
+    outputs, states = [], []
+    for k, zeroed in enumerate((None, "hidden_state", "cell_state")):
+        if zeroed:
+            setattr(model, zeroed, 0 * getattr(model, zeroed))
+            page.get_by_role("button", name="Zero h" if k == 1 else "Zero c").click()
+        page.get_by_role("button", name="Run 50").click()
+        for x in dataset.inputs[2:3, 50 * k : 50 * k + 50].unbind(1):
+            outputs.append(model(x))
+            states.append(model.state()[0])
+    np.testing.assert_allclose(page.evaluate(f"{LIVE}.outputs()"), [y.item() for y in outputs], atol=1e-5)
+    assert "gradient chain 150" in caption(page), "the numbers change, not the graph"
+    page.get_by_role("button", name="Backward").click()
+    gradients = torch.autograd.grad(outputs[-1].sum(), states[:-1])
+    reach = page.evaluate(f"{LIVE}.reach()")
+    assert len(reach) == 150
+    np.testing.assert_allclose(reach[:-1], [gradient.norm() for gradient in gradients], rtol=1e-3, atol=1e-9)
+    page.get_by_role("spinbutton", name="unit").fill("3")
+    for scheme, ground in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(24, 26, 30)")):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function(f'{GROUND} === "{ground}"')
+        assert not [text for ratio, text in page.locator("[data-live]").evaluate_all(CONTRAST) if ratio < 4.5]
+        shoot(page, f"stepper-{activation}-{scheme}")
+
+
+def test_what_is_predicted_of_the_stepper_is_what_happens():
+    said = {"changes": False, "shortens": None, "recovers": True}
+    found = predictions(load_model(), FrequencyDataset(SignalSpec(), 2), said)
+    assert found == {"changes": (False, "right"), "shortens": (True, "no prediction"), "recovers": (False, "wrong")}
+
+
+@pytest.mark.browser
 def test_the_numbers_are_those_of_pytorch_and_of_the_filter(visit):
     """A wired extractor of the shipped size, over two seconds of each sine."""
     spec = listening(0.25, duration=2.0)
@@ -101,7 +154,7 @@ def test_the_numbers_are_those_of_pytorch_and_of_the_filter(visit):
     mixed = generate(spec, 3).mixed
     expected = roll_out(model, assemble_inputs(spec, mixed), steps=spec.n_samples)[..., 0].numpy()
     assert np.abs(expected).max() > 0.2, "else there is nothing to compare"
-    page = visit(model, spec)
+    page = listen(visit, model, spec)
     for selected, row in enumerate(expected):
         outputs, estimates = page.evaluate(ROLL, [mixed.tolist(), selected, {}])
         np.testing.assert_allclose(outputs, row, atol=1e-4)
@@ -117,7 +170,7 @@ def test_any_head_and_any_signals(visit, activation):
     model = extractor(n_frequencies=3, activation=activation)
     wide = spec.but(phase_range=(-0.6 * np.pi, 0.6 * np.pi))
     mixed = generate(wide, 1).mixed
-    page = visit(model, spec)
+    page = listen(visit, model, spec)
     expected = roll_out(model, assemble_inputs(spec, mixed), steps=100)[2, :, 0].numpy()
     outputs, estimates = page.evaluate(ROLL, [mixed.tolist(), 2, {0: 0.6}])
     np.testing.assert_allclose(outputs, expected, atol=1e-5)
@@ -134,7 +187,7 @@ def test_any_head_and_any_signals(visit, activation):
 def test_signals_are_drawn_as_the_filter_expects_them(visit):
     """Its error over many draws is what it counts on; and a page that is loaded again repeats itself."""
     spec = listening(0.5, duration=1.0)
-    page = visit(extractor(), spec)
+    page = listen(visit, extractor(), spec)
     first = errors(page)
     assert first[0] == 1
     found = []
@@ -152,7 +205,7 @@ def test_signals_are_drawn_as_the_filter_expects_them(visit):
 @pytest.mark.browser
 def test_controls_do_what_they_say(visit):
     spec = listening(0.25)
-    page = visit(wire(spec, 64, 512), spec, color_scheme="light")
+    page = listen(visit, wire(spec, 64, 512), spec, color_scheme="light")
     assert "3 Hz, α = 0.25, 1.00 s after the start" in caption(page)
     page.get_by_role("button", name="Step 50").focus()
     page.keyboard.press("Enter")
@@ -190,14 +243,14 @@ def test_controls_do_what_they_say(visit):
     for _ in range(42):
         page.get_by_role("button", name="Run 500").click()
     assert errors(page)[0] == pytest.approx(held + 21), "the axis moves on"
-    shoot(page, "listener-late")
+    shoot(page, "listener-late", full_page=True)
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
 def test_it_follows_the_scheme_and_fits(visit, size):
     spec = listening(0.25)
-    page = visit(wire(spec, 64, 512), spec, viewport=size, color_scheme="light")
+    page = listen(visit, wire(spec, 64, 512), spec, viewport=size, color_scheme="light")
     for scheme, paper, blue, red in (
         ("light", "255,255,255", "0,96,168", "200,16,46"),
         ("dark", "24,26,30", "109,182,242", "255,123,138"),
@@ -219,7 +272,7 @@ def test_it_follows_the_scheme_and_fits(visit, size):
 
 @pytest.mark.browser
 def test_without_scripts_there_is_a_picture_that_fits(visit):
-    page = visit(extractor(), listening(0.25), viewport=PHONE, java_script_enabled=False)
+    page = listen(visit, extractor(), listening(0.25), viewport=PHONE, java_script_enabled=False)
     assert page.get_by_text("This is a still picture.").is_visible()
     box = page.locator("img").bounding_box()
     assert box["x"] + box["width"] <= PHONE["width"]
