@@ -155,7 +155,7 @@ def small_measure(monkeypatch, folder, policy=""):
     training = TrainingConfig(max_updates=2, anneal_updates=1, polish_iterations=1)
     variant = Variant(training, ModelConfig(hidden_size=6, head_size=4), spec, policy=policy)
     monkeypatch.setattr(variants, "UNSEEN_SEEDS", [1000])
-    monkeypatch.setattr(variants, "measure_clock", partial(measure_clock, duration=2))
+    monkeypatch.setattr(variants, "measure_clock", partial(measure_clock, duration=30))
     variants.measure(variant, folder / "variant.pt", *(() if policy else ("test", "clock", "unseen", "exact")))
 
 
