@@ -18,8 +18,8 @@ from lib.checkpoint import CheckpointError, from_home
 from lib.lessons import files
 from lib.run import booklet, notebooks, publish, render, student
 from lib.settings import SettingsError
-from lib.studies import hyperparameters as trials
-from lib.studies import variants as studies
+from lib.studies.catalogue import SHIPPED, STUDIES, compute_all, out_of_date
+from lib.studies.keep import compute
 
 INTERRUPTED = 130  # exit status, as a shell gives it after Ctrl-C
 PRODUCTS = {"site": render.site, "pdf": booklet.booklet, "student": student.student_copy}
@@ -83,7 +83,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     for name, words in PUBLISHING.items():
         commands.add_parser(name, help=words)
     study = commands.add_parser("studies", help="compute the committed studies again (about four hours)")
-    study.add_argument("studies", nargs="*", metavar="STUDY", help=f"which; default: all of {', '.join(trials.NAMES)}")
+    study.add_argument("studies", nargs="*", metavar="STUDY", help=f"which; default: all of {', '.join(STUDIES)}")
     return parser.parse_args(list(_with_values_marked(sys.argv[1:] if arguments is None else arguments)))
 
 
@@ -167,12 +167,12 @@ def main() -> int:
             publish.publish(options.name)
         elif options.command in PRODUCTS:
             print(f"done: see {_short(PRODUCTS[options.command]())}")
-        elif options.command == "reference":
-            studies.train_reference()
-        elif options.command == "extractors":
-            studies.train_extractors()
+        elif options.command in SHIPPED:
+            compute(SHIPPED[options.command])
         else:
-            trials.run_all(options.studies)
+            compute_all(options.studies)
+        if options.command in ("run", "publish", "studies") and (told := out_of_date()):
+            print(f"note: {told}")
     except (SettingsError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

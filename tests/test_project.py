@@ -1,7 +1,6 @@
 """What holds the project together: pins, prose, notebooks and published numbers."""
 
 import ast
-import json
 import os
 import re
 import shutil
@@ -30,7 +29,7 @@ from lib.lessons.n00_plots import MODULES
 from lib.run.publish import BEGIN, FIGURES, METRICS, README, with_results
 from lib.run.student import student_copy
 from lib.signals import SignalSpec
-from lib.studies.variants import STUDIES, TEST_SEED
+from lib.studies.variants import TEST_SEED
 
 ALL = find_notebooks()
 PROJECT = "lstm-frequency-extraction"
@@ -468,12 +467,3 @@ def test_the_log_of_the_search_can_be_read():
     assert all(
         entry["outcome"] for name in ("after the recipe was fixed", "earlier and given up") for entry in tried[name]
     )
-
-
-@pytest.mark.parametrize("name", STUDIES)
-def test_committed_studies_belong_to_the_present_definitions(name):
-    results = read_metrics(REFERENCE / f"{name}.json")["results"]
-    assert list(results) == list(STUDIES[name])
-    for variant, definition in STUDIES[name].items():
-        settings = json.loads(json.dumps(definition.settings))
-        assert {key: results[variant][key] for key in settings} == settings, variant

@@ -14,7 +14,7 @@ from lib.lessons.files import read_metrics, write_metrics
 from lib.lessons.n09_tuning import Trial
 from lib.recipe import grow
 from lib.run import batch, plan
-from lib.studies import hyperparameters as trials
+from lib.studies import hyperparameters as study
 
 
 def trial(settings, seed, mse, succeeded=True, unseen=()):
@@ -158,7 +158,7 @@ def test_a_study_counts_for_notebooks_that_name_it(tmp_path, monkeypatch):
     (tmp_path / "hyperparameters.json").write_text("1", encoding="utf-8")
     (tmp_path / "design.json").write_text("1", encoding="utf-8")
     monkeypatch.setattr(plan, "REFERENCE", tmp_path)
-    both = plan.find_notebooks(["09"]), [trials.TRIAL]
+    both = plan.find_notebooks(["09"]), [study.TRIAL]
     before = [plan.fingerprint_of_sources(names) for names in both]
     (tmp_path / "hyperparameters.json").write_text("2", encoding="utf-8")
     after = [plan.fingerprint_of_sources(names) for names in both]
@@ -166,8 +166,8 @@ def test_a_study_counts_for_notebooks_that_name_it(tmp_path, monkeypatch):
     assert before[1] == after[1]
 
 
-def test_the_command_gathers_confirms_and_skips_what_is_done(tmp_path, monkeypatch):
-    """With a batch that finishes at once: every trial of the grid stands in the file, and the confirmation beside."""
+def test_the_study_gathers_confirms_and_skips_what_is_done(tmp_path, monkeypatch):
+    """With a batch that finishes at once: every trial of the grid is in the results, and the confirmation."""
 
     def finish(runs, folder, *_, **__):
         for run in runs:
@@ -178,24 +178,25 @@ def test_the_command_gathers_confirms_and_skips_what_is_done(tmp_path, monkeypat
             )
         return True
 
-    asked = []
+    class Keep(list):
+        folder = tmp_path
+
+        def __call__(self, _name, _job, variant, *_more):
+            self.append(variant)
+            return {"validation_mse": 1.0}
+
+    asked = Keep()
     monkeypatch.setattr(batch, "run_batch", finish)
-    monkeypatch.setattr(trials, "RUNS", tmp_path)
-    monkeypatch.setattr(trials, "REFERENCE", tmp_path)
-    monkeypatch.setattr(
-        trials, "measure", lambda study, name, variant: asked.append(variant) or {"validation_mse": 1.0}
-    )
-    trials.run_all(["hyperparameters"])
-    results = read_metrics(tmp_path / "hyperparameters.json")["results"]
-    assert len(results["trials"]) == len(trials.planned())
+    monkeypatch.setattr(study, "RUNS", tmp_path)
+    results = study.hyperparameters(asked)
+    assert len(results["trials"]) == len(study.planned())
     assert results["chosen"].startswith("hidden 64")
-    assert [variant.training.weight_seed for variant in asked] == list(trials.FRESH_SEEDS)
+    assert list(results["confirmed"]) == [f"weight seed {seed}" for seed in study.FRESH_SEEDS]
+    assert [variant.training.weight_seed for variant in asked] == list(study.FRESH_SEEDS)
     assert {variant.shape.hidden_size for variant in asked} == {64}
     monkeypatch.setattr(batch, "run_batch", lambda *_, **__: False)
     with pytest.raises(KeyboardInterrupt):
-        trials.run_all(["hyperparameters"])
-    with pytest.raises(SettingsError, match="study = 'none': must be one of weight_seeds"):
-        trials.run_all(["none"])
+        study.hyperparameters(asked)
 
 
 @pytest.fixture(scope="module")
@@ -204,29 +205,13 @@ def committed():
 
 
 def test_the_committed_study_holds_the_trials_of_its_grid(committed):
-    common, settings = trials.settings_of(trials.planned())
+    common, settings = study.settings_of(study.planned())
     results = committed["results"]
-    drawn = [{name: run.parameters[name] for name in trials.DRAWN} for run in trials.planned()]
+    drawn = [{name: run.parameters[name] for name in study.DRAWN} for run in study.planned()]
     assert json.loads(json.dumps(common)) == results["common"]
-    kept = [(t["settings"], {name: t[name] for name in trials.DRAWN}) for t in results["trials"]]
+    kept = [(t["settings"], {name: t[name] for name in study.DRAWN}) for t in results["trials"]]
     assert kept == list(zip(settings, drawn, strict=True))
     assert results["chosen"] == tuning.choose(tuning.read_trials(results))
-
-
-def test_the_committed_study_was_made_by_this_code(committed):
-    """When this fails, the code of a training or of a trial has changed: `python -m lib studies hyperparameters`."""
-    assert committed["parameters"]["code"] == trials.code_of_trials()
-
-
-def test_comments_do_not_make_a_study_old(monkeypatch):
-    source = trials.inspect.getsource
-    before = trials.code_of_trials()
-    monkeypatch.setattr(trials.inspect, "getsource", lambda module: source(module) + "\n# a comment\n")
-    assert trials.code_of_trials() == before
-    monkeypatch.setattr(trials.inspect, "getsource", lambda module: source(module) + "\nMORE = 1\n")
-    assert trials.code_of_trials() != before
-    text = 'X = "a # b"  # c\n\ndef f():\n    """Told.\n\n    More.\n    """\n    return f"{X}#"\n'
-    assert trials.without_words(text) == 'X = "a # b" def f(): return f"{X}#"'
 
 
 def test_a_trial_comes_out_again(committed):

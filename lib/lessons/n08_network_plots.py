@@ -10,8 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from lib.lessons.figures import BLUE, GREY, ORANGE, RED, Picture, label, panels
-from lib.lessons.n08_budget import SECONDS, TRAINED
-from lib.lessons.n08_outcomes import Outcome
+from lib.lessons.n08_comparison import SECONDS, TRAINED, Outcome
 from lib.signals import Array
 
 SILENCE = 0.5  # the error of an output that is always zero

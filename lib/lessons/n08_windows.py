@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from lib.lessons.instruments import saved_bytes
-from lib.lessons.n08_tasks import TASKS, lanes
+from lib.lessons.n08_comparison import TASKS, lanes
 from lib.model import StatefulLSTMExtractor
 from lib.recipe import TrainingConfig, cosine, prepare_weights, signal_weights
 from lib.settings import usual_torch
@@ -23,10 +23,7 @@ LENGTHS = {"assignment": (1, 10, 50, 100, 200, 500, 1000), "extraction": (1, 10,
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # the three lower ones for short windows, the three higher ones for others
 BUDGET = 12.0  # s of one core for each training, by the costs below
 COSTS = {"assignment": (0.75e-3, 7.8e-6), "extraction": (0.85e-3, 60e-6)}  # s for an update, and for each sample of L
-VALIDATION = {"assignment": (101,), "extraction": range(6000, 6008)}  # noise seeds that choose the rate
-FINAL = {"assignment": (103,), "extraction": range(5000, 5016)}  # noise seeds that nothing is chosen by
 AGES = np.unique(np.geomspace(1, 3000, 60).astype(int)) - 1  # samples: at these the sensitivity is kept
-FIRST = 10  # losses that are kept, so that a test can repeat the beginning
 
 
 class Window(NamedTuple):
@@ -131,50 +128,6 @@ def squared_errors(
         outputs = [model(part, reset_state=True) for part in x.split(size, dim=1)]
     squared = (torch.cat(outputs, dim=1) - y).square()[..., 0].double().numpy()
     return squared.reshape(len(noise_seeds), spec.n_frequencies, -1)
-
-
-def score(model: StatefulLSTMExtractor, window: Window, noise_seeds: Sequence[int]) -> float:
-    """The mean squared error in the way of reading that was trained: carried, or in windows from reset."""
-    length = None if window.carried else window.length
-    return float(squared_errors(model, TASKS[window.task], noise_seeds, length).mean())
-
-
-def sensitivity(model: StatefulLSTMExtractor, spec: SignalSpec, noise_seeds: Sequence[int], seconds: float) -> Array:
-    """How the output at one moment depends on each earlier sample of S: the root mean square of the derivative.
-
-    Returns:
-        (samples,): from the present sample, which comes first, back to the reset.
-    """
-    x, _ = lanes(spec.but(duration=seconds), noise_seeds)
-    x.requires_grad_(True)
-    model.reset_state()
-    (slope,) = torch.autograd.grad(model(x)[:, -1].sum(), x)
-    model.reset_state()
-    return slope[..., 0].double().square().mean(dim=0).sqrt().flip(0).numpy()
-
-
-def measure(window: Window, rate: float, weight_seed: int) -> dict[str, Any]:
-    """Train one network, and read it in both ways on noise that nothing is chosen by."""
-    model, losses = train_windows(window, rate, weight_seed)
-    spec, seeds, tail = TASKS[window.task], FINAL[window.task], max(1, len(losses) // 20)
-    rolled = squared_errors(model, spec, seeds)
-    windowed = squared_errors(model, spec, seeds, window.length)
-    last = windowed[..., window.length - 1 :: window.length]
-    found: dict[str, Any] = {
-        "rate": rate,
-        "weight_seed": weight_seed,
-        "updates": window.updates,
-        "first_losses": losses[:FIRST],
-        "last_loss": float(np.mean(losses[-tail:])),  # of the last twentieth of the updates
-        "validation_mse": score(model, window, VALIDATION[window.task]),
-        "rolled": rolled.mean(axis=(0, 2)),  # of each frequency
-        "rolled_by_second": rolled.reshape(*rolled.shape[:2], 10, -1).mean(axis=(0, 1, 3)),
-        "windowed": windowed.mean(axis=(0, 2)),
-        "last_of_window": last.mean(axis=(0, 2)),
-    }
-    if window.task == "extraction":
-        found["sensitivity"] = sensitivity(model, spec, seeds, seconds=3.0)[AGES]
-    return found
 
 
 def share_older(slope: Array, length: int) -> float:

@@ -1,36 +1,27 @@
-"""Results that take longer than a notebook should: computed by one command, committed, sampled by a test."""
+"""The studies of the recipe: variants of the training, each trained from several seeds, and the shipped networks."""
 
 from __future__ import annotations
 
 import copy
-import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from lib.checkpoint import REFERENCE, REFERENCE_CHECKPOINT, load_checkpoint, save_checkpoint
+from lib.checkpoint import REFERENCE_CHECKPOINT, load_checkpoint, save_checkpoint
 from lib.evaluation import metrics_by_frequency, mse_by_noise_seed
-from lib.lessons import n08_budget as budget
 from lib.lessons.clock import measure_clock
 from lib.lessons.extractor import EXTRACTORS, ListeningConfig, extractor_path, train_extractor
-from lib.lessons.files import write_metrics
 from lib.lessons.n03_policies import LONGER_CUTS, POLICIES, train_policy
 from lib.lessons.n07_contest import goals
-from lib.lessons.parameters import NotebookParameters
 from lib.loader import FrequencyDataset
 from lib.model import ModelConfig, roll_out
 from lib.recipe import RECIPE, Stage, TrainingConfig, TrainingRun, anneal, extend, grow, polish, tune
-from lib.run.notebooks import RUNS
-from lib.settings import SettingsError
 from lib.signals import Array, SignalSpec
-from lib.studies.lengths import lengths
+from lib.studies.keep import Keeper
 from lib.training import train
 
-log = logging.getLogger(__name__)
-
-TRAIN_SEED, TEST_SEED, UNSEEN_SEEDS, CLOCK_SEED = 1, 2, NotebookParameters().unseen, 3
+TRAIN_SEED, TEST_SEED, UNSEEN_SEEDS, CLOCK_SEED = 1, 2, range(1000, 1100), 3
+SEQUENCE_SEEDS = range(4000, 4048)  # of the sequences that judge an extractor
 
 
 def tune_again(run: TrainingRun) -> Iterable[float]:
@@ -107,44 +98,6 @@ FRESH_SIGNALS = {  # never used while the recipe was made
     "1.7, 8.3 Hz at 300 Hz": _signals(1.7, 8.3, sample_rate=300.0),
     "0.9, 1.1, 2.6, 6.4, 14 Hz at 700 Hz": _signals(0.9, 1.1, 2.6, 6.4, 14.0, sample_rate=700.0),
 }
-STUDIES: dict[str, dict[str, Variant]] = {
-    "weight_seeds": seeded({"as shipped": Variant()}, range(20)),
-    "signals": seeded(SIGNALS | FRESH_SIGNALS),
-    "hidden_size": seeded({f"hidden {size}": _shaped(hidden_size=size) for size in (16, 64, 128)})
-    | seeded({"hidden 256": _shaped(hidden_size=256)}, [0]),
-    "stages": seeded(
-        {
-            "without growing": Variant(stages=without(grow)),
-            "without annealing": Variant(stages=without(anneal)),
-            "without extending": Variant(stages=without(extend)),
-            "without tuning": Variant(stages=without(tune)),
-            "without polishing": Variant(stages=without(polish)),
-        }
-    ),
-    "design": seeded(
-        {
-            "forget gates as PyTorch opens them": _trained(forget_bias=0.0),
-            "no rotors": _trained(rotors=False),
-            "Adam alone": _trained(muon_rate=0.0),
-            "learning rate halved": _trained(learning_rate=1.5e-3, phase_step=0.375),
-            "two layers": _shaped(num_layers=2),
-            "two layers, dropout 0.1": _shaped(num_layers=2, dropout=0.1),
-            "input normalization": _shaped(input_norm=True),
-            "output normalization": _shaped(output_norm=True),
-            "tanh before the output": _shaped(activation="tanh"),
-            "linear output": _shaped(head_size=0, activation="identity"),
-        }
-    ),
-    "signal_weights": on_noises(seeded({"trained": _trained(train_signal_weights=True)})),
-    "training_grid": on_noises(seeded({"as shipped": Variant()})),
-    "policies": {
-        name: Variant(TrainingConfig(max_updates=updates), policy=name)
-        for name, updates in zip(POLICIES, (50_000, 50_000, 15_000), strict=True)
-    },
-    "cuts": seeded({name: Variant(TrainingConfig(max_updates=1300), policy=name) for name in LONGER_CUTS}),
-}
-# Studies in which the test noise is read; the others have helped to choose, and are judged on validation noise.
-FINAL = {*STUDIES, "reference", "hyperparameters"} - {"stages", "design", "cuts"}
 REFERENCE_VARIANT = Variant(
     TrainingConfig(anneal_updates=4000, polish_iterations=6000),
     ModelConfig(hidden_size=64, head_size=256),
@@ -152,21 +105,28 @@ REFERENCE_VARIANT = Variant(
 )
 
 
-def measure(study: str, name: str, variant: Variant) -> dict[str, Any]:
-    """Train one variant, going on where a killed call stopped, and measure it."""
+def measure(variant: Variant, checkpoint: Path, *measures: str) -> dict[str, Any]:
+    """Train one variant, going on where a killed call stopped, and measure it.
+
+    Args:
+        variant: what to train.
+        checkpoint: where the training is kept.
+        *measures: what to find beside the errors on validation and training noise: the error on "test" noise, which
+            must not be read for what helps to choose; that on "unseen" noise; the rate of the "clock"; and its "exact"
+            rate, without the locking that rounding to seven digits can cause.
+    """
     spec, data = variant.spec, FrequencyDataset(variant.spec, variant.train_seed)
-    checkpoint = RUNS / "studies" / f"{study}-{name}.pt"
     if variant.policy:
-        run = train_policy(variant.policy, data, variant.training, variant.shape, checkpoint, progress_bar=False)
+        run = train_policy(variant.policy, data, variant.training, variant.shape, checkpoint)
     else:
-        run = train(data, variant.training, variant.shape, checkpoint, progress_bar=False, stages=variant.stages)
+        run = train(data, variant.training, variant.shape, checkpoint, stages=variant.stages)
 
     def output(noise_seed: int) -> Array:
         inputs = FrequencyDataset(spec, noise_seed).inputs
         prediction = roll_out(run.model, inputs, steps=spec.n_samples, reset_every_sample=run.memoryless)
         return prediction[..., 0].double().numpy()
 
-    measured: dict[str, Any] = variant.settings | {
+    found: dict[str, Any] = variant.settings | {
         "updates": run.updates,
         "samples": int(sum(run.history["horizon"])),
         "horizon": run.horizon,
@@ -174,70 +134,126 @@ def measure(study: str, name: str, variant: Variant) -> dict[str, Any]:
         "validation_mse": run.best_mse,
         "train": metrics_by_frequency(output(variant.train_seed), spec.targets, spec),
     }
-    if study in FINAL:
+    if "test" in measures:
         test, start = output(TEST_SEED), round(0.25 * spec.sample_rate / min(spec.frequencies))
         squared = (test - spec.targets) ** 2
-        measured["test"] = metrics_by_frequency(test, spec.targets, spec)
-        measured["start_mse"] = squared[:, :start].mean(axis=1)  # of each frequency: a quarter of the slowest period
-        measured["rest_mse"] = squared[:, start:].mean(axis=1)
+        found["test"] = metrics_by_frequency(test, spec.targets, spec)
+        found["start_mse"] = squared[:, :start].mean(axis=1)  # of each frequency: a quarter of the slowest period
+        found["rest_mse"] = squared[:, start:].mean(axis=1)
     if "anneal" in run.stage_ends:  # over the whole recording, before the horizon is extended to it
-        measures = dict(zip(run.validation["update"], run.validation["mse"], strict=True))
-        measured["annealed_mse"] = measures[run.stage_ends["anneal"]]
-    if not variant.policy and study != "design":
-        measured["ppm"] = measure_clock(run.model, spec, CLOCK_SEED).ppm
-    if study in ("weight_seeds", "reference", "signal_weights", "training_grid"):
-        measured["unseen_mse"] = mse_by_noise_seed(run.model, spec, UNSEEN_SEEDS)
-    if study in ("weight_seeds", "reference"):  # without the locking that rounding to seven digits can cause
-        measured["ppm_double"] = measure_clock(copy.deepcopy(run.model).double(), spec, CLOCK_SEED).ppm
-    return measured
+        errors = dict(zip(run.validation["update"], run.validation["mse"], strict=True))
+        found["annealed_mse"] = errors[run.stage_ends["anneal"]]
+    if "clock" in measures:
+        found["ppm"] = measure_clock(run.model, spec, CLOCK_SEED).ppm
+    if "unseen" in measures:
+        found["unseen_mse"] = mse_by_noise_seed(run.model, spec, UNSEEN_SEEDS)
+    if "exact" in measures:
+        found["ppm_double"] = measure_clock(copy.deepcopy(run.model).double(), spec, CLOCK_SEED).ppm
+    return found
 
 
-OTHERS: dict[str, Callable[[Path], None]] = {"lengths": lengths, "networks": budget.study}  # they write themselves
+def all_of(keep: Keeper, variants: dict[str, Variant], *measures: str) -> dict[str, Any]:
+    """All of some variants."""
+    return {
+        name: keep(name, measure, variant, keep.folder / f"{name}.pt", *measures) for name, variant in variants.items()
+    }
 
 
-def run_studies(names: Sequence[str] = ()) -> None:
-    """Compute the named studies, or all, into ``lib/reference/<study>.json``.
-
-    Raises:
-        SettingsError: there is no such study.
-    """
-    for name in names:
-        if name not in {**STUDIES, **OTHERS}:
-            raise SettingsError(f"study = {name!r}: must be one of {', '.join({**STUDIES, **OTHERS})}")
-    for study in names or {**STUDIES, **OTHERS}:
-        if study in OTHERS:
-            OTHERS[study](RUNS / "studies")
-            continue
-        results = {}
-        for name, variant in STUDIES[study].items():
-            results[name] = measure(study, name, variant)
-            log.info("%s, %s: validation MSE %.2e", study, name, results[name]["validation_mse"])
-        seeds = {"test_noise_seed": TEST_SEED, "clock_noise_seed": CLOCK_SEED, "unseen_noise_seeds": list(UNSEEN_SEEDS)}
-        write_metrics(REFERENCE / f"{study}.json", results, seeds)
+def weight_seeds(keep: Keeper) -> dict[str, Any]:
+    """The recipe as shipped, from many initial weights."""
+    return all_of(keep, seeded({"as shipped": Variant()}, range(20)), "test", "clock", "unseen", "exact")
 
 
-def train_reference() -> None:
-    """Train the reference checkpoint, keep its best weights alone, and write its measures beside it."""
-    results = measure("reference", "reference", REFERENCE_VARIANT)
-    content = load_checkpoint(RUNS / "studies" / "reference-reference.pt")
-    kept = ("signal", "train_noise_seed", "model", "training", "weights")
-    save_checkpoint(REFERENCE_CHECKPOINT, {name: content[name] for name in kept})
-    write_metrics(REFERENCE / "reference.json", results, {"command": "make reference"})
-    unseen = np.asarray(results["unseen_mse"])
-    log.info("reference: test MSE %.2e, worst unseen %.2e", results["test"]["overall"]["mse"], unseen.max())
+def signals(keep: Keeper) -> dict[str, Any]:
+    """The recipe on other sets of sines."""
+    return all_of(keep, seeded(SIGNALS | FRESH_SIGNALS), "test", "clock")
 
 
-def train_extractors() -> None:
+def hidden_size(keep: Keeper) -> dict[str, Any]:
+    """Smaller and larger networks."""
+    sizes = seeded({f"hidden {size}": _shaped(hidden_size=size) for size in (16, 64, 128)})
+    return all_of(keep, sizes | seeded({"hidden 256": _shaped(hidden_size=256)}, [0]), "test", "clock")
+
+
+def stages(keep: Keeper) -> dict[str, Any]:
+    """The recipe without one of its stages."""
+    variants = {
+        "without growing": Variant(stages=without(grow)),
+        "without annealing": Variant(stages=without(anneal)),
+        "without extending": Variant(stages=without(extend)),
+        "without tuning": Variant(stages=without(tune)),
+        "without polishing": Variant(stages=without(polish)),
+    }
+    return all_of(keep, seeded(variants), "clock")
+
+
+def design(keep: Keeper) -> dict[str, Any]:
+    """Other designs of the network and of its training."""
+    variants = {
+        "forget gates as PyTorch opens them": _trained(forget_bias=0.0),
+        "no rotors": _trained(rotors=False),
+        "Adam alone": _trained(muon_rate=0.0),
+        "learning rate halved": _trained(learning_rate=1.5e-3, phase_step=0.375),
+        "two layers": _shaped(num_layers=2),
+        "two layers, dropout 0.1": _shaped(num_layers=2, dropout=0.1),
+        "input normalization": _shaped(input_norm=True),
+        "output normalization": _shaped(output_norm=True),
+        "tanh before the output": _shaped(activation="tanh"),
+        "linear output": _shaped(head_size=0, activation="identity"),
+    }
+    return all_of(keep, seeded(variants))
+
+
+def signal_weights(keep: Keeper) -> dict[str, Any]:
+    """Networks that may listen to S."""
+    variants = seeded({"trained": _trained(train_signal_weights=True)})
+    return all_of(keep, on_noises(variants), "test", "clock", "unseen")
+
+
+def training_grid(keep: Keeper) -> dict[str, Any]:
+    """The recipe as shipped, from some initial weights on two training noises."""
+    return all_of(keep, on_noises(seeded({"as shipped": Variant()})), "test", "clock", "unseen")
+
+
+def policies(keep: Keeper) -> dict[str, Any]:
+    """Other policies of carrying, cutting and resetting."""
+    variants = {
+        name: Variant(TrainingConfig(max_updates=updates), policy=name)
+        for name, updates in zip(POLICIES, (50_000, 50_000, 15_000), strict=True)
+    }
+    return all_of(keep, variants, "test")
+
+
+def cuts(keep: Keeper) -> dict[str, Any]:
+    """The state carried, and the gradient cut after more samples than in the policies."""
+    variants = {name: Variant(TrainingConfig(max_updates=1300), policy=name) for name in LONGER_CUTS}
+    return all_of(keep, seeded(variants))
+
+
+def reference(keep: Keeper) -> dict[str, Any]:
+    """Train the reference checkpoint, ship its best weights alone, and measure it."""
+    kept = keep.folder / "reference.pt"
+    results = keep("reference", measure, REFERENCE_VARIANT, kept, "test", "clock", "unseen", "exact")
+    content = load_checkpoint(kept)
+    parts = ("signal", "train_noise_seed", "model", "training", "weights")
+    save_checkpoint(REFERENCE_CHECKPOINT, {name: content[name] for name in parts})
+    return results
+
+
+def extractors(keep: Keeper) -> dict[str, Any]:
     """Train the extractors of notebook 07 from three weight seeds, ship the first, and measure all of them."""
+
+    def trained(alpha: float, seed: int, kept: Path) -> dict[str, float]:
+        model = train_extractor(ListeningConfig(alpha=alpha, weight_seed=seed), kept)
+        return goals(model, alpha, SEQUENCE_SEEDS)
+
     results: dict[str, Any] = {}
     for alpha in EXTRACTORS:
         shipped = extractor_path(alpha)
         for seed in range(3):
-            path = RUNS / "studies" / f"{shipped.stem}-{seed}.pt"
-            model = train_extractor(ListeningConfig(alpha=alpha, weight_seed=seed), path)
-            results[f"α = {alpha:g}, weight seed {seed}"] = goals(model, alpha, NotebookParameters().sequence_seeds)
+            name, kept = f"α = {alpha:g}, weight seed {seed}", keep.folder / f"{shipped.stem}-{seed}.pt"
+            results[name] = keep(name, trained, alpha, seed, kept)
             if seed == 0:
-                content = load_checkpoint(path)
-                save_checkpoint(shipped, {name: content[name] for name in ("model", "listening", "weights")})
-    write_metrics(REFERENCE / "extractors.json", results, {"command": "python -m lib extractors"})
-    log.info("extractors written, with their measures")
+                content = load_checkpoint(kept)
+                save_checkpoint(shipped, {part: content[part] for part in ("model", "listening", "weights")})
+    return results
