@@ -7,7 +7,9 @@ import pytest
 import torch
 from browsing import CONTRAST, shoot
 
-from lib import FrequencyDatasetfrom lib.lessons.filters import kalman, kalman_gains
+from lib import FrequencyDataset, SignalSpec, StatefulLSTMExtractor, load_model, roll_out
+from lib.lessons.extractor import TURN, listening, wire
+from lib.lessons.filters import kalman, kalman_gains
 from lib.lessons.n02_live import live_stepper, predictions
 from lib.lessons.n07_live import first_second, live_listener, running_mean
 from lib.loader import assemble_inputs
