@@ -9,7 +9,7 @@ from lib.lessons import n04_distortion as distortion
 from lib.lessons import n04_plots as plots
 from lib.lessons.clock import Clock, clock_table, cost_of_lateness
 from lib.lessons.evaluation_plots import seeds
-from lib.lessons.n01_plots import gains, scales
+from lib.lessons.n01_plots import gains
 from lib.lessons.n05_plots import trainings
 from lib.lessons.tables import markdown_table, metrics_table, training_grid, training_scores
 
@@ -127,7 +127,6 @@ def test_figures_say_what_they_show():
     deaf = seeds(1e-6, 1e-6, {"deaf": np.full(5, 1e-6)})  # one value for all noises must be drawable
     assert "from 1.0000 to 1.0000" in deaf.alt
     assert "unseen up to 2.0e-06" in trainings({"one": {"train": 1e-6, "unseen": np.array([1e-6, 2e-6])}}).alt
-    assert "4: 0.50" in scales((1, 4), np.array([[1.0, 1.0], [0.5, 0.5]])).alt
     assert "α = 1: 0.5" in gains(np.array([0, 1]), [1, 0], [1, 0], (0, 1), np.array([[0.0], [0.5]])).alt
 
 

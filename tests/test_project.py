@@ -380,7 +380,7 @@ def test_the_student_copy_has_no_solutions(tmp_path):
         "tests/test_model.py",
     ]
     subprocess.run(tests, cwd=folder, check=True, capture_output=True, env=own)
-    assert (folder / "runs/student/01_signal_generation.ipynb").read_text(encoding="utf-8").count("no answer yet") == 4
+    assert (folder / "runs/student/01_signal_generation.ipynb").read_text(encoding="utf-8").count("no answer yet") == 6
 
 
 def test_links_between_notebooks_lead_somewhere():

@@ -89,23 +89,6 @@ def spectra(spec: SignalSpec, signals: Mapping[str, Array]) -> Picture:
     )
 
 
-def scales(numbers: Sequence[int], measured: Array) -> Picture:
-    """Standard deviation of the mean of n noisy sines against n; measured (numbers, noise seeds)."""
-    figure, axes = panels(height=2.6)
-    expected = measured[0].mean() / np.sqrt(np.array(numbers) / numbers[0])
-    axes.plot(numbers, expected, color=BLUE, linestyle="-", label="falls as 1/√n")
-    for values in measured.T:
-        axes.plot(numbers, values, color=RED, linestyle="none", marker="o", markersize=4, alpha=0.5)
-    axes.plot([], [], color=RED, linestyle="none", marker="o", label=f"measured, {measured.shape[1]} noise seeds")
-    axes.set(xscale="log", yscale="log", xticks=numbers, yticks=[0.1, 0.2, 0.4, 0.8])
-    axes.set_xticklabels([f"{n}" for n in numbers])
-    axes.set_yticklabels(["0.1", "0.2", "0.4", "0.8"])
-    axes.minorticks_off()
-    label(axes, "number n of mixed sines", "standard deviation of S", "the mean of n noisy sines", legend=True)
-    means = "; ".join(f"{n}: {value:.2f}" for n, value in zip(numbers, measured.mean(axis=1), strict=True))
-    return Picture(figure, f"Standard deviation of the mixture against the number of sines, on a line 1/√n. {means}.")
-
-
 def gains(alphas: Array, theory: Array, measured: Array, widths: Sequence[float], scores: Array) -> Picture:
     """What phase noise of width α leaves: the coherent gain, and what a linear filter still makes of it.
 
