@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
 
-from lib import SignalSpec, load_model, roll_out
-from lib.lessons.clock import clock_figure, clock_of, measure_clock
-from lib.loader import assemble_inputs
-from lib.signals import generate
+from lib import SignalSpec, load_model
+from lib.lessons.clock import clock_figure, clock_of, frequency_and_amplitude, measure_clock
 
 
 def test_a_known_rate_is_found():
@@ -36,9 +34,9 @@ def test_a_recording_that_is_too_short_is_refused():
         measure_clock(load_model(), SignalSpec(), 5, duration=30.0)
 
 
-def test_the_long_roll_out_is_the_loop_over_single_samples():
-    spec = SignalSpec(duration=0.5)
-    inputs = assemble_inputs(spec, generate(spec, 5).mixed)
-    model = load_model()
-    one_by_one, chunks = roll_out(model, inputs, steps=1), roll_out(model, inputs, steps=70)
-    assert np.abs((one_by_one - chunks).numpy()).max() < 1e-5
+def test_frequency_and_amplitude_of_a_sine():
+    y = 0.4 + 0.7 * np.sin(2 * np.pi * 6.4 * SignalSpec().time[:4500])
+    assert frequency_and_amplitude(y, 1000) == pytest.approx((6.4, 0.7), abs=0.03)
+    frequency, amplitude = frequency_and_amplitude(np.full(4500, 0.3), 1000)
+    assert np.isnan(frequency)
+    assert amplitude == pytest.approx(0)

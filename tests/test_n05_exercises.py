@@ -105,7 +105,7 @@ CASES = [
         N,
     ),
     *table(
-        judge.check_3,
+        judge.check_order,
         [drawn, by_torch, by_global_seed, by_python, by_keys, lambda inputs, seed: drawn(inputs, seed),
          lambda x, seed: drawn(x, seed).numpy(), lambda x, seed: drawn(x, seed).double(),
          lambda x, seed: drawn(x, seed).tolist(),
@@ -122,7 +122,7 @@ CASES = [
          (lambda x, seed: 2 * drawn(x, seed), "selectors"), (lambda x, seed: x[:, 10**6], "IndexError")],
     ),
     *table(
-        judge.check_4,
+        judge.check_3,
         [lambda e: POWER * e**2, measured, lambda e: 0.13 * e**2, lambda e: (0.356 * e) ** 2,
          lambda e: np.array([POWER * e * e]), lambda e: torch.tensor(POWER * e**2),
          lambda epsilon: epsilon**2 * np.var(MIXED), lambda e: str(POWER * e**2), lambda e: [e**2 * POWER],

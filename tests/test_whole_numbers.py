@@ -26,7 +26,7 @@ from lib.lessons.files import read_metrics, write_metrics
 from lib.lessons.instruments import best_linear_prediction
 from lib.lessons.n01_plots import autocorrelation
 from lib.lessons.n02_loop import gradient_reach, parameter_gradients
-from lib.lessons.n04_interventions import intervene
+from lib.lessons.n04_evaluation import intervene
 from lib.lessons.parameters import NotebookParameters
 from lib.settings import whole_number
 

@@ -8,7 +8,7 @@ from ipywidgets import IntSlider
 from lib import FrequencyDataset, SignalSpec, StatefulLSTMExtractor, load_model, roll_out
 from lib.lessons.figures import Picture, panels
 from lib.lessons.n02_live import live_stepper
-from lib.lessons.n04_interventions import REPLACEMENTS, intervene
+from lib.lessons.n04_evaluation import REPLACEMENTS, intervene
 from lib.lessons.widgets import Explorer, film
 from lib.run.publish import WIDGET, clean
 

@@ -1,17 +1,17 @@
-"""Notebooks 04 and 06: the clock. How late a network's output is in a long roll-out, and at which rate that grows."""
+"""The clock: how late a network's output is in a long roll-out, at which rate that grows, and at which frequency."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from lib.lessons.figures import LINES, Picture, label, panels
-from lib.lessons.tables import markdown_table
 from lib.loader import assemble_inputs
 from lib.model import StatefulLSTMExtractor, roll_out
 from lib.signals import Array, SignalSpec, generate
+
+LEAST = 0.05  # amplitude below which an output counts as still
 
 
 class Clock(NamedTuple):
@@ -74,31 +74,18 @@ def clock_figure(clock: Clock, spec: SignalSpec) -> Picture:
         axes.plot(clock.time, 1e6 * clock.late[lane], label=name, **style)
     axes.axhline(0, color="black", linewidth=0.8, linestyle="-")
     label(axes, "time since the reset (s)", "the output is late by (µs)", legend=True)
-    rates = "; ".join(f"{name} {signed(ppm, 1)}" for name, ppm in zip(spec.names, clock.ppm, strict=True))
+    rates = "; ".join(f"{name} {round(ppm, 1) + 0.0:+.1f}" for name, ppm in zip(spec.names, clock.ppm, strict=True))
     over = f"over {clock.time[0] + clock.time[-1]:.0f} s"
     told = f"How late each output is {over}: lines that bend at first. Their slopes after the first tenth, in µs per s"
     return Picture(figure, f"{told}: {rates}.")
 
 
-def signed(value: float, digits: int) -> str:
-    """A number with its sign, in groups of three; without one if it is zero in all digits."""
-    text = f"{value:+,.{digits}f}"
-    return text if text.strip("+-0.") else text[1:]
-
-
-def clock_table(clocks: Sequence[Clock], spec: SignalSpec) -> str:
-    """The rate error of each frequency over several noise seeds, as a Markdown table."""
-    minutes = (clocks[0].time[0] + clocks[0].time[-1]) / 60
-    rows = []
-    rates = np.array([clock.ppm for clock in clocks])
-    late = 1e3 * clocks[0].late[:, -1]
-    for lane, name in enumerate(spec.names):
-        spread = f"{signed(rates[:, lane].min(), 2)}, {signed(rates[:, lane].max(), 2)}"
-        rows.append([name, signed(rates[:, lane].mean(), 2), spread, signed(late[lane], 2)])
-    return markdown_table(["", "rate error (ppm)", "from, to", f"late after {minutes:.3g} min (ms)"], rows)
-
-
-def cost_of_lateness(clocks: Sequence[Clock], spec: SignalSpec) -> Array:
-    """What the lateness at the end of the roll-out costs, as an MSE of each frequency: 1 − cos(2πfτ)."""
-    late = np.mean([clock.late[:, -1] for clock in clocks], axis=0)
-    return 1 - np.cos(2 * np.pi * np.array(spec.frequencies) * late)
+def frequency_and_amplitude(output: Array, sample_rate: float) -> tuple[float, float]:
+    """Frequency in Hz of the strongest line of an output (samples,), and √2 times its standard deviation."""
+    centred = output - output.mean()
+    amplitude = float(np.sqrt(2) * centred.std())
+    if amplitude < LEAST:
+        return np.nan, amplitude
+    padded = 8 * len(centred)
+    line = int(np.argmax(np.abs(np.fft.rfft(centred * np.hanning(len(centred)), padded))))
+    return line * sample_rate / padded, amplitude

@@ -1,17 +1,111 @@
-"""Notebook 04: figures of where the errors are, and of what kind."""
+"""Notebook 04: the two graphs of the assignment, and figures of experiments and of errors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import cycle
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from lib.evaluation import metrics
 from lib.lessons.figures import BLUE, GREY, LINES, RED, Picture, label, panels
 from lib.signals import Array, SignalSpec
 
 MARKERS = "os^D"
+
+
+def graph_1(spec: SignalSpec, mixed: Array, prediction: Array, index: int = 1, seconds: float = 1.0) -> Picture:
+    """The assignment's Graph 1: one frequency, target, output, and the noisy input behind.
+
+    Args:
+        spec: the signals' specification.
+        mixed: S(t), (samples,).
+        prediction: outputs, (n_frequencies, samples).
+        index: which frequency.
+        seconds: how much of the start to show.
+    """
+    shown = slice(0, round(seconds * spec.sample_rate))
+    time = spec.time[shown]
+    figure, axes = panels(height=3.4)
+    axes.plot(time, mixed[shown], color=GREY, linewidth=0.6, linestyle="-", label="noisy mixed input S")
+    axes.plot(time, spec.targets[index, shown], color=BLUE, linewidth=2.2, linestyle="-", label="target")
+    dots = {"linestyle": "none", "marker": "o", "markersize": 2.8}
+    axes.plot(time[::10], prediction[index, shown][::10], color=RED, label="output, every 10th sample", **dots)
+    label(axes, "time (s)", "S, target, output", f"f = {spec.names[index]}", legend=True)
+    return Picture(
+        figure,
+        f"The first {seconds:g} s at {spec.names[index]}: behind, in grey, the noisy mixed input, a "
+        "shapeless band; the target as a blue sine; the network's output as red dots, which are at most "
+        f"{np.abs(prediction[index, shown] - spec.targets[index, shown]).max():.3f} away from it.",
+    )
+
+
+def graph_2(spec: SignalSpec, prediction: Array, seconds: float = 1.0) -> Picture:
+    """The assignment's Graph 2: a panel per frequency, target and output, with MSE and R² over the whole recording."""
+    shown = slice(0, round(seconds * spec.sample_rate))
+    columns = min(2, spec.n_frequencies)
+    figure, grid = panels(-(-spec.n_frequencies // columns), columns, height=2.2, sharex=True, sharey=True)
+    flat = np.atleast_1d(grid).ravel()
+    texts = []
+    for i, axes in enumerate(flat[: spec.n_frequencies]):
+        scores = metrics(prediction[i], spec.targets[i])
+        time = spec.time[shown]
+        axes.plot(time, spec.targets[i, shown], color=BLUE, linewidth=3.5, alpha=0.5, linestyle="-", label="target")
+        axes.plot(time, prediction[i, shown], color=RED, linewidth=1.2, linestyle="--", label="LSTM output")
+        title = f"{spec.names[i]}: MSE {scores['mse']:.1e}, R² {scores['r2']:.6f}"
+        below, left = i >= spec.n_frequencies - columns, i % columns == 0
+        label(axes, "time (s)" if below else "", "target, output" if left else "", title)
+        texts.append(title)
+    for axes in flat[spec.n_frequencies :]:
+        axes.set_axis_off()
+    handles, labels = flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
+    return Picture(figure, f"A panel per frequency, the output drawn over the target. {'; '.join(texts)}.")
+
+
+def reset_costs(spec: SignalSpec, measured: Mapping[float, Sequence[float]]) -> Picture:
+    """MSE of an output whose reset comes late, beside that of two sines out of step, the mean of 1 − cos(2πf · late).
+
+    Args:
+        spec: the signals' specification.
+        measured: by lateness in s: MSE against the sine from the reset, and against that which goes with S.
+    """
+    figure, axes = panels(height=2.8)
+    late = np.linspace(0, max(measured), 400)
+    curve = np.mean(1 - np.cos(2 * np.pi * np.outer(late, spec.frequencies)), axis=1)
+    with_reset, with_signal = np.array(list(measured.values())).T
+    axes.plot(late, curve, color=BLUE, linestyle="-", linewidth=1, label="two sines out of step")
+    axes.plot(list(measured), with_signal, color=BLUE, marker="o", linestyle="none", label="against the sine of S")
+    axes.plot(list(measured), with_reset, color=RED, marker="s", linestyle="none", label="against that of the reset")
+    label(axes, "lateness of the reset (s)", "MSE of the output", "")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False)
+    return Picture(
+        figure,
+        "MSE of an output whose roll-out begins late. Against the sine that starts with the reset it stays small, "
+        f"at most {with_reset.max():.0e}. Against the sine that goes with S it follows the curve of two sines out of "
+        f"step, up to {with_signal.max():.1f}, and vanishes where the lateness is whole periods of all sines.",
+    )
+
+
+def intervention(
+    spec: SignalSpec, output: Array, target: Array, name: str, events: Mapping[str, int] | None = None
+) -> Picture:
+    """Output and target, each (samples,), of an experiment, with the MSE of its last quarter.
+
+    ``events`` names samples to mark by a line; sample 0 means that there was no such event.
+    """
+    time = np.arange(len(output)) / spec.sample_rate
+    quarter = len(output) // 4
+    mse = float(np.mean((output[-quarter:] - target[-quarter:]) ** 2))
+    figure, axes = panels(height=2.6)
+    axes.plot(time, target, color=BLUE, linewidth=4, alpha=0.45, linestyle="-", label="target")
+    axes.plot(time, output, color=RED, linewidth=1.3, linestyle="-", label="output")
+    happened = {event: sample / spec.sample_rate for event, sample in (events or {}).items() if sample}
+    for moment in happened.values():
+        axes.axvline(moment, color="black", linestyle=":")
+    name = ", ".join([name, *(f"{event} at {moment:g} s" for event, moment in happened.items())])
+    label(axes, "time (s)", "target, output", f"{name}: MSE of the last quarter {mse:.1e}", legend=True)
+    return Picture(figure, f"{name}: output and target over time; over the last quarter the MSE is {mse:.1e}.")
 
 
 def error_over_time(spec: SignalSpec, squared: Array) -> Picture:
@@ -67,73 +161,4 @@ def error_by_phase(spec: SignalSpec, errors: Array, bins: int = 100) -> Picture:
         "Error after the start against the phase of the target, a panel per frequency: the mean in each hundredth of "
         "a period is a jagged line. A grey area holds all samples; it is wide where the error changes within such a "
         f"part. The mean stays {', '.join(texts)}.",
-    )
-
-
-def harmonic_levels(spec: SignalSpec, networks: Mapping[str, Array]) -> Picture:
-    """Harmonics 2, 3 … of each output relative to the first, in dB; per network (n_frequencies, harmonics)."""
-    figure, grid = panels(1, len(networks), height=2.9, sharey=True)
-    texts = []
-    for axes, (name, found) in zip(np.atleast_1d(grid), networks.items(), strict=True):
-        for lane, (frequency, row) in enumerate(zip(spec.names, found, strict=True)):
-            style = {"marker": MARKERS[lane % 4], "markersize": 2.5, "color": LINES[lane % len(LINES)]}
-            axes.plot(np.arange(2, 2 + len(row)), row, label=frequency, linewidth=0.5, **style)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        label(axes, "harmonic (multiple of the frequency)", "", name)
-        texts.append(f"{name}: the largest is {found.max():.0f} dB")
-    first = np.atleast_1d(grid)[0]
-    first.set_ylabel("amplitude relative to the sine (dB)")
-    figure.legend(*first.get_legend_handles_labels(), loc="outside upper right", ncols=4, frameon=False)
-    return Picture(figure, f"Harmonics of the outputs relative to the selected sine, in dB. {'; '.join(texts)}.")
-
-
-def error_distribution(spec: SignalSpec, parts: Mapping[str, Array]) -> Picture:
-    """Distribution of the errors in units of each frequency's RMSE, a panel per part of the recording.
-
-    Args:
-        spec: the signals' specification.
-        parts: by name, errors (n_frequencies, samples).
-    """
-    figure, grid = panels(1, len(parts), height=3.0, sharex=True, sharey=True)
-    scaled = {name: errors / np.sqrt(np.mean(errors**2, axis=1, keepdims=True)) for name, errors in parts.items()}
-    limit = max(float(np.abs(values).max()) for values in scaled.values())
-    bins = np.linspace(-limit, limit, 61)
-    middle = (bins[1:] + bins[:-1]) / 2
-    gauss = np.exp(-(middle**2) / 2) / np.sqrt(2 * np.pi)
-    for axes, (name, values) in zip(np.atleast_1d(grid), scaled.items(), strict=True):
-        for row, frequency, line in zip(values, spec.names, cycle(("-", "--", "-.", ":")), strict=False):
-            heights = np.histogram(row, bins)[0] / len(row) / np.diff(bins)
-            heights = np.where(heights > 0, heights, np.nan)
-            axes.step(middle, heights, where="mid", linestyle=line, linewidth=1.2, label=frequency)
-        axes.plot(middle, gauss, color="black", linestyle="-", linewidth=0.8, label="Gaussian")
-        axes.set(yscale="log", ylim=(1e-4, 2))
-        label(axes, "error / RMSE", "", name)
-    first = np.atleast_1d(grid)[0]
-    first.set_ylabel("probability density")
-    figure.legend(*first.get_legend_handles_labels(), loc="outside upper right", ncols=5, frameon=False)
-    texts = [f"{name}: the largest is {np.abs(values).max():.1f} times the RMSE" for name, values in scaled.items()]
-    return Picture(
-        figure, f"Distributions of the error per frequency, density on a logarithmic scale. {'; '.join(texts)}."
-    )
-
-
-def reset_costs(curve: Mapping[str, Array], measured: Mapping[float, Array]) -> Picture:
-    """MSE against the sine that goes with S, and against the one that starts with the reset.
-
-    Args:
-        curve: ``"late"``, s, and ``"mse"``, the mean of 1 − cos(2πf · late) over the frequencies.
-        measured: by lateness in s: MSE against the sine from the reset, and against that which goes with S.
-    """
-    figure, axes = panels(height=2.8)
-    axes.plot(curve["late"], curve["mse"], color=BLUE, linestyle="-", label="mean of 1 − cos(2πf · lateness)")
-    late = list(measured)
-    with_reset, with_signal = np.array(list(measured.values())).T
-    axes.plot(late, with_signal, color=BLUE, marker="o", linestyle="none", label="against the sine of S")
-    axes.plot(late, with_reset, color=RED, marker="s", linestyle="none", label="against the sine from the reset")
-    label(axes, "lateness of the reset (s)", "MSE of the output", "", legend=True)
-    return Picture(
-        figure,
-        "MSE of an output whose roll-out begins late. Against the sine that starts with the reset it stays small, "
-        f"at most {with_reset.max():.0e}. Against the sine that goes with S it follows the curve of two sines out of "
-        f"step, up to {with_signal.max():.1f}, and vanishes where the lateness is whole periods of all sines.",
     )

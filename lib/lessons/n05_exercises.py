@@ -19,7 +19,7 @@ Cost = Callable[[float], Any]
 NAMES = ("weight seed", "training noise", "test noise")
 
 
-def check_3(my_order: Order | None) -> None:
+def check_order(my_order: Order | None) -> None:
     """A function of inputs and a seed that puts S in another order in time, the same in each lane, and nothing else."""
     spec = SignalSpec(duration=0.2)
     x = assemble_inputs(spec, generate(spec, 5).mixed)
@@ -52,7 +52,7 @@ def check_3(my_order: Order | None) -> None:
         return True
 
     hint = "draw one order of the samples from the seed, and index S by it in a copy of the inputs"
-    check("5.3", my_order, is_right, hint)
+    check("of section 5.4", my_order, is_right, hint)
 
 
 def check_1(names: Any) -> None:
@@ -102,7 +102,7 @@ def check_2(share: Any, trainings: int) -> None:
     check("5.2", share, is_right, "solve (1 − p)ⁿ = 0.05 for p, where n is the number of draws")
 
 
-def check_4(cost: Cost | None) -> None:
+def check_3(cost: Cost | None) -> None:
     """A function of ε: the MSE of an output that is the target plus ε · S."""
     power = float(np.mean(generate(SignalSpec(), range(2000, 2010)).mixed ** 2))
     sizes = np.array([0.01, 0.1, 1.0])

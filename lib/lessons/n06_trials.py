@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.lessons.between import LEAST, frequency_and_amplitude
+from lib.lessons.clock import LEAST, frequency_and_amplitude
 from lib.lessons.dynamics import ClosedLoop, StepMap
 from lib.lessons.instruments import lstm_step
 from lib.model import StatefulLSTMExtractor

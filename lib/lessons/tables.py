@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from lib.signals import Array
-
 METRICS = ("mse", "rmse", "mae", "r2", "correlation", "snr_db")
 FORMATS = dict(zip(METRICS, (".1e", ".1e", ".1e", ".6f", ".6f", ".1f"), strict=True))
 NAMES = ("MSE", "RMSE", "MAE", "R²", "correlation", "SNR (dB)")
@@ -29,33 +25,6 @@ def metrics_table(scores: Mapping[str, Mapping[str, float]]) -> str:
     """All metrics, a row per frequency, of what `lib.evaluation.metrics_by_frequency` returns."""
     rows = [[name, *(format(row[m], FORMATS[m]) for m in METRICS)] for name, row in scores.items()]
     return markdown_table(["", *NAMES], rows)
-
-
-def training_scores(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """MSE of each training of a study: on its training noise, on the test noise, and on every unseen noise."""
-    return {
-        name: {
-            "train": r["train"]["overall"]["mse"],
-            "test": r["test"]["overall"]["mse"],
-            "unseen": np.array(r["unseen_mse"]),
-        }
-        for name, r in results.items()
-    }
-
-
-def training_grid(results: Mapping[str, Any]) -> tuple[list[int], list[int], Array]:
-    """The study of the same name: its training noises, its weight seeds, and the test MSE of (noises, weight seeds).
-
-    Raises:
-        ValueError: a combination is missing.
-    """
-    places = {(r["train_noise_seed"], r["training"].get("weight_seed", 0)): r for r in results.values()}
-    noises, weights = (sorted({place[k] for place in places}) for k in (0, 1))
-    missing = [place for place in ((n, w) for n in noises for w in weights) if place not in places]
-    if missing:
-        raise ValueError(f"training_grid: must hold every combination, but lacks {missing}")
-    mse = [[places[noise, seed]["test"]["overall"]["mse"] for seed in weights] for noise in noises]
-    return noises, weights, np.array(mse)
 
 
 def by_variant(results: Mapping[str, Any]) -> dict[str, list[Any]]:
