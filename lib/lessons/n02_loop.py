@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.lessons.instruments import chain_length, counting_bytes
+from lib.lessons.tables import markdown_table
 from lib.loader import FrequencyDataset, StatefulDataLoader
 from lib.model import StatefulLSTMExtractor
 from lib.settings import whole_number
@@ -132,16 +133,16 @@ def watched(hold: bool = True) -> Iterator[list[tuple[int, int]]]:
 
 def outcome_table(outcomes: Mapping[str, Outcome]) -> str:
     """The outcomes as a table in Markdown."""
-    lines = ["| the loop | ends with | loss of the last pass | gradient reaches back | held for it |"]
-    lines += ["| --- | --- | ---: | ---: | ---: |"]
+    rows = []
     for name, outcome in outcomes.items():
         end = "weights of its own"
         if outcome.error or outcome.equals:
             end = f"RuntimeError: {outcome.error}" if outcome.error else f"the same bits as: {outcome.equals}"
         losses = f"{min(outcome.losses):.3f} to {max(outcome.losses):.3f}" if outcome.losses else "–"
         samples = "1 sample" if outcome.reach == 1 else f"{outcome.reach} samples"
-        lines.append(f"| {name} | {end} | {losses} | {samples} | {outcome.held / 1e3:,.0f} kB |")
-    return "\n".join(lines)
+        rows.append([name, end, losses, samples, f"{outcome.held / 1e3:,.0f} kB"])
+    heads = ["the loop", "ends with", "loss of the last pass", "gradient reaches back", "held for it"]
+    return markdown_table(heads, rows, texts=2)
 
 
 def gradient_reach(model: StatefulLSTMExtractor, x: Tensor, detach_every: int | None) -> Array:
