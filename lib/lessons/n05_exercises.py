@@ -132,5 +132,5 @@ def check_3(cost: Cost | None) -> None:
         return good or next(wrong, False)
 
     check(
-        "5.4", cost, is_right, "the error is ε · S; what is the mean square of S? Notebook 1 has its standard deviation"
+        "5.3", cost, is_right, "the error is ε · S; what is the mean square of S? Notebook 1 has its standard deviation"
     )
