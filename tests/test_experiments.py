@@ -47,7 +47,7 @@ def test_a_known_selector_gives_its_sine_from_reset_and_after_a_switch():
 def test_figures_say_what_they_show():
     spec = SignalSpec(frequencies=(1.0, 7.0))
     error = 1e-3 * np.sin(2 * np.pi * np.outer([2, 14], spec.time))
-    alt = plots.error_over_time(spec, error**2).alt
+    alt = plots.error_by_period(spec, error**2).alt
     assert "1 Hz 5e-07, 7 Hz 5e-07. In the last: 1 Hz 5e-07, 7 Hz 5e-07" in alt  # whole periods: no zigzag
     assert "1 Hz within ±1e-03" in plots.error_by_phase(spec, error[:, 250:]).alt
     alt = trainings({"one": [(1e-6, np.array([1e-6, 2e-6]))], "two": [(1e-6, np.full(5, 1e-6))]}).alt

@@ -57,7 +57,7 @@ def test_figures_of_training_and_evaluation_hold_for_any_number_of_frequencies(s
         training.clocks({"tuned": np.ones(spec.n_frequencies)}, spec),
         plots.graph_1(spec, data.inputs[0, :, 0].numpy(), output, index=spec.n_frequencies - 1),
         plots.graph_2(spec, output),
-        plots.error_over_time(spec, miss**2),
+        plots.error_by_period(spec, miss**2),
         plots.error_by_phase(spec, miss[:, start:]),
         plots.intervention(spec, *intervene(model, data, 0, "silence", 10, spec.n_frequencies - 1, 20, 60), "x"),
     )

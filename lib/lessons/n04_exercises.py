@@ -54,8 +54,9 @@ def check_scores(my_scores: Scores | None) -> None:
 
 def check_late(my_late_mse: LateMse | None, model: StatefulLSTMExtractor, dataset: FrequencyDataset) -> None:
     """A function of model, dataset and lateness: MSE against the sine from the reset, and that which goes with S."""
-    lateness = (100, 330)
-    second = FrequencyDataset(dataset.spec.but(duration=1.0), dataset.noise_seed)
+    samples = min(1000, dataset.spec.n_samples)
+    lateness = (samples // 10, samples // 3)
+    second = FrequencyDataset(dataset.spec.but(duration=samples / dataset.spec.sample_rate), dataset.noise_seed)
     targets = second.targets[..., 0].double().numpy()
 
     def against_both(y: Array, late: int) -> list[float]:

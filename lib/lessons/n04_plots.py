@@ -108,7 +108,7 @@ def intervention(
     return Picture(figure, f"{name}: output and target over time; over the last quarter the MSE is {mse:.1e}.")
 
 
-def error_over_time(spec: SignalSpec, squared: Array) -> Picture:
+def error_by_period(spec: SignalSpec, squared: Array) -> Picture:
     """Squared error (n_frequencies, samples) over time, each dot the mean over one whole period of its own sine.
 
     A window that is no whole number of periods would show a zigzag which is not in the error.

@@ -16,7 +16,7 @@ from lib.signals import SignalSpec, generate
 
 Order = Callable[[Tensor, int], Any]
 Cost = Callable[[float], Any]
-NAMES = ("weight seed", "training noise", "test noise")
+DRAWS = ("weight seed", "training noise", "test noise")
 
 
 def check_order(my_order: Order | None) -> None:
@@ -62,7 +62,7 @@ def check_1(names: Any) -> None:
         given = re.split(r",|;|\+|&|\band\b", names) if isinstance(names, str) else names
         words = {re.sub(r"[\s_-]+", " ", str(name)).strip().lower() for name in np.ravel(list(given)).tolist()}
         words = {word.removesuffix("s") for word in words if word}
-        if strange := sorted(words - set(NAMES)):
+        if strange := sorted(words - set(DRAWS)):
             return f"{strange[0]!r} is none of the three; give a set of some of them"
         if "test noise" in words:
             return "the test noise is heard only after the last update"
@@ -132,5 +132,5 @@ def check_3(cost: Cost | None) -> None:
         return good or next(wrong, False)
 
     check(
-        "5.4", cost, is_right, "the error is ε · S; what is the mean square of S? Notebook 1 has its standard deviation"
+        "5.3", cost, is_right, "the error is ε · S; what is the mean square of S? Notebook 1 has its standard deviation"
     )
