@@ -1,13 +1,11 @@
-"""The exercises of notebooks 03 to 09: the right answers pass, and the commonest wrong ones do not."""
+"""The exercises of notebooks 08 and 09: the right answers pass, and the commonest wrong ones do not."""
 
 import numpy as np
 import pytest
 
-from lib.lessons import n03_exercises as training
 from lib.lessons import n08_network_exercises as networks
 from lib.lessons import n08_window_exercises as windows
 from lib.lessons import n09_exercises as tuning
-from lib.recipe import update
 
 
 def said(capsys, judge, answer, *more):
@@ -26,9 +24,6 @@ def holds(capsys, judge, right, wrong, *more):
 @pytest.mark.parametrize(
     ("judge", "right", "wrong"),
     [
-        (training.check_1, 1.5e-3, (3e-3, 0.75, 0.75 / 1000, 1.5)),
-        (training.check_2, 5, (20, 20_000, 1.25, 6)),
-        (training.check_4, 0.49, (2e-3, 1.2, "silence")),
         (tuning.check_1, 0.03125, (1 / 64, 1 / 6, 1 / 2, 2**-5.5, "one in 32")),
         (tuning.check_3, 1.54, (1.0, 1.28, 1.87, -1.54, "ten")),
         (windows.check_1, 500, (1000, 250, 0.5, 167, True, "half")),
@@ -37,20 +32,6 @@ def holds(capsys, judge, right, wrong, *more):
 )
 def test_numbers_and_names(capsys, judge, right, wrong):
     holds(capsys, judge, right, wrong)
-
-
-def test_a_stage_of_ones_own(capsys):
-    def stage(updates=5, rate=1e-3, horizon=None, yields=True):
-        def my_stage(run):
-            run.horizon = horizon or run.horizon
-            for _ in range(updates):
-                loss = update(run, run.from_reset, rate)
-                yield loss if yields else None
-
-        return my_stage
-
-    wrong = [stage(updates=4), stage(rate=1e-2), stage(horizon=10), stage(yields=False), lambda run: 5]
-    holds(capsys, training.check_3, stage(), wrong)
 
 
 def test_networks_of_ones_own(capsys):

@@ -27,7 +27,11 @@ def test_a_small_task_is_learnt_and_drawn(run):
     for picture, told in (
         (plots.history(run, SPEC), "the stages end at grow"),
         (plots.growth(run, SPEC), "one period of 5 Hz"),
-        (plots.annealing(run), "falls along a cosine"),
+        (plots.starts({"one": [run], "two": [run], "three": [run]}, SPEC), "three: to "),
+        (
+            plots.valleys(np.array([1.0, 3.0]), {"1 s": np.array([1.0, 0.0]), "9 s": np.array([1.0, 0.0])}, 3.0),
+            "zero at 3",
+        ),
         (plots.strips({"a": [1e-3, 2e-3]}, "validation MSE", [1e-4, 2e-4]), "a 1e-03 to 2e-03"),
     ):
         assert told in picture.alt
