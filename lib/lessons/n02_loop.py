@@ -1,7 +1,8 @@
-"""Notebook 02: a training loop that the reader edits; each edit is executed, and what came of it is measured."""
+"""Notebook 02: its small tasks, the edits of a training loop and what comes of each, and gradients through time."""
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import re
 import textwrap
@@ -25,6 +26,7 @@ Loop = Callable[..., tuple[nn.Module, nn.Module, list[float]]]
 Edits = Sequence[tuple[str, str]]
 FAST, SLOW, DELAY = 8, 20, 5  # samples per period of the two sines; the delay of the target, a quarter of the slow one
 WINDOWS = 10  # of 20 samples, in a pass over 200
+LOUD = 2.0  # standard deviation of the noise in the task of section 2.5
 
 
 def two_sines(samples: int, noise_seed: int) -> tuple[Tensor, Tensor]:
@@ -41,22 +43,60 @@ def two_sines(samples: int, noise_seed: int) -> tuple[Tensor, Tensor]:
     return torch.tensor(x, dtype=torch.float32), torch.tensor(target[:, None], dtype=torch.float32)
 
 
-def edited(function: Callable[..., Any], edits: Edits) -> Callable[..., Any]:
-    """The same function with some of its text replaced.
+def unknown_phase(lanes: int, samples: int, noise_seed: int) -> tuple[Tensor, Tensor]:
+    """The task of section 2.5: the slow sine, with a random start phase in each lane, in loud noise.
 
-    Args:
-        function: whose source can be read; it is not changed.
-        edits: pairs of an old text, which has to stand there exactly once, and a new one.
+    Returns:
+        Inputs (lanes, samples, 2): the noisy sine, and a selector that is always 1. Targets (lanes, samples, 1): the
+        sine without the noise, as it is at the present sample.
     """
+    rng = np.random.default_rng(noise_seed)
+    phase = rng.uniform(0, 2 * np.pi, (lanes, 1))
+    sine = np.sin(2 * np.pi * np.arange(samples) / SLOW + phase)
+    x = np.stack([sine + rng.normal(0, LOUD, sine.shape), np.ones(sine.shape)], axis=2)
+    return torch.tensor(x, dtype=torch.float32), torch.tensor(sine[..., None], dtype=torch.float32)
+
+
+def best_from_window(samples: int, lanes: int = 2000) -> float:
+    """The least mean squared error, at their end, of any function of so many samples of `unknown_phase`.
+
+    The best guess of the sine is its mean over all phases, each weighted by its likelihood. It knows the period and
+    the noise, and is tried on so many lanes.
+    """
+    x, y = (part.double().numpy() for part in unknown_phase(lanes, samples, noise_seed=7))
+    phases = np.linspace(0, 2 * np.pi, 256, endpoint=False)
+    sines = np.sin(2 * np.pi * np.arange(samples) / SLOW + phases[:, None])  # (phases, samples)
+    fit = (x[..., 0] @ sines.T - (sines**2).sum(axis=1) / 2) / LOUD**2  # logarithm of the likelihood, (lanes, phases)
+    weight = np.exp(fit - fit.max(axis=1, keepdims=True))
+    guess = weight @ sines[:, -1] / weight.sum(axis=1)
+    return float(np.mean((guess - y[:, -1, 0]) ** 2))
+
+
+def edited_source(function: Callable[..., Any], edits: Edits) -> str:
+    """The text of a function, in which each old text, which must stand there exactly once, is replaced by a new one."""
     source = textwrap.dedent(inspect.getsource(function))
     for old, new in edits:
         if source.count(old) != 1:
             raise ValueError(f"edit = {old!r}: must stand in {function.__name__} exactly once, not {source.count(old)}")
         source = source.replace(old, new)
+    return source
+
+
+def edited(function: Callable[..., Any], edits: Edits) -> Callable[..., Any]:
+    """The function that this text defines; the first one is not changed."""
     place = dict(inspect.unwrap(function).__globals__)
-    exec(source, place)
+    exec(edited_source(function, edits), place)
     changed: Callable[..., Any] = place[function.__name__]
     return changed
+
+
+def changed_lines(function: Callable[..., Any], edits: Edits) -> str:
+    """The lines that go, marked with a minus sign, those that come, with a plus sign, and the line on either side."""
+    before, after = (edited_source(function, changes).splitlines() for changes in ((), edits))
+    marked = list(difflib.unified_diff(before, after, n=1, lineterm=""))[2:]
+    kept = [line for line in marked if line[0] in "+- "]
+    margin = min(len(line[1:]) - len(line[1:].lstrip()) for line in kept)
+    return "\n".join(f"{line[0]} {line[1 + margin :]}" for line in kept)
 
 
 class Outcome(NamedTuple):
@@ -66,7 +106,7 @@ class Outcome(NamedTuple):
         error: the first sentence of the error that ended it; empty if none did.
         losses: mean loss of the last pass, one per seed; empty after an error.
         equals: the first loop whose weights are the same to the last bit for every seed; empty if there is none.
-        reach: over how many samples back the gradient of a loss went at most, or would have gone.
+        reach: through how many samples the gradient of a loss went at most, the last one included.
         held: bytes that autograd held at most, when a backward pass began.
     """
 
@@ -112,7 +152,7 @@ def try_out(loops: Mapping[str, Loop], x: Tensor, y: Tensor, seeds: Sequence[int
 
 @contextmanager
 def watched(hold: bool = True) -> Iterator[list[tuple[int, int]]]:
-    """Note for every `Tensor.backward` inside: over how many samples back it goes, and the bytes held for it.
+    """Note for every `Tensor.backward` inside: through how many samples it goes, and the bytes held for it.
 
     Without ``hold``, the bytes are not counted, and nothing is changed but that backward passes are noted.
     """
@@ -121,7 +161,7 @@ def watched(hold: bool = True) -> Iterator[list[tuple[int, int]]]:
     with counting_bytes() if hold else nullcontext() as count:
 
         def noted(self: Tensor, *args: Any, **options: Any) -> None:
-            seen.append((chain_length(self) - 1, count()) if count else (0, 0))
+            seen.append((chain_length(self), count()) if count else (0, 0))
             backward(self, *args, **options)
 
         Tensor.backward = noted  # type: ignore[method-assign]
@@ -135,13 +175,11 @@ def outcome_table(outcomes: Mapping[str, Outcome]) -> str:
     """The outcomes as a table in Markdown."""
     rows = []
     for name, outcome in outcomes.items():
-        end = "weights of its own"
-        if outcome.error or outcome.equals:
-            end = f"RuntimeError: {outcome.error}" if outcome.error else f"the same bits as: {outcome.equals}"
+        end = f"the same bits as: {outcome.equals}" if outcome.equals else "weights of its own"
+        end = f"RuntimeError: {outcome.error}" if outcome.error else end
         losses = f"{min(outcome.losses):.3f} to {max(outcome.losses):.3f}" if outcome.losses else "–"
-        samples = "1 sample" if outcome.reach == 1 else f"{outcome.reach} samples"
-        rows.append([name, end, losses, samples, f"{outcome.held / 1e3:,.0f} kB"])
-    heads = ["the loop", "ends with", "loss of the last pass", "gradient reaches back", "held for it"]
+        rows.append([name, end, losses, outcome.reach, f"{outcome.held / 1e3:,.0f} kB"])
+    heads = ["the loop", "ends with", "loss of the last pass", "reach in samples", "held for it"]
     return markdown_table(heads, rows, texts=2)
 
 
@@ -205,16 +243,11 @@ def parameter_gradients(
     return y.detach(), gradient
 
 
-def cut_cosines(model: StatefulLSTMExtractor, dataset: FrequencyDataset, horizon: int) -> dict[str, float]:
-    """Cosine between the gradient over a horizon and the one that is detached at every sample, over its lanes.
-
-    Returns:
-        For ``"all weights"`` and for ``"recurrent weights"`` alone, those from the hidden state back into the LSTM.
-    """
+def cut_cosine(model: StatefulLSTMExtractor, dataset: FrequencyDataset, horizon: int) -> float:
+    """Cosine between the gradient of the recurrent weights over a horizon and the one detached at every sample."""
     whole, cut = (parameter_gradients(model, dataset, 1, horizon, detach)[1] for detach in (False, True))
-    first, second = (model.lstm.get_parameter(name).numel() for name in ("weight_ih_l0", "weight_hh_l0"))
-    parts = {"all weights": slice(None), "recurrent weights": slice(first, first + second)}
-    return {name: float(torch.cosine_similarity(whole[part], cut[part], dim=0)) for name, part in parts.items()}
+    first, size = (model.lstm.get_parameter(name).numel() for name in ("weight_ih_l0", "weight_hh_l0"))
+    return float(torch.cosine_similarity(whole[first : first + size], cut[first : first + size], dim=0))
 
 
 def best_readout(states: Tensor, target: Tensor, new_states: Tensor, new_target: Tensor) -> float:

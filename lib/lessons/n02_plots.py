@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 
 import numpy as np
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
@@ -66,16 +67,20 @@ def surgery(
     """
     figure, (left, middle, right) = panels(1, 3, height=3.0)
     styles = {"h": (RED, "--"), "c": (BLUE, "-")}
+    fill = {"h": "none", "c": "full"}
+    for part, (colour, _) in styles.items():
+        left.plot([], [], color=colour, marker="s", fillstyle=fill[part], linestyle="none", label=part)
     for (network, (period, share)), marker in zip(shares.items(), "os^", strict=False):
         for part, (colour, _) in styles.items():
-            left.plot(period, share[part], color=colour, marker=marker, markersize=4, linestyle="none", alpha=0.6)
+            dots = {"marker": marker, "markersize": 4, "fillstyle": fill[part], "linestyle": "none"}
+            left.plot(period, share[part], color=colour, alpha=0.6, **dots)
         left.plot([], [], color="black", marker=marker, markersize=4, linestyle="none", label=network)
     left.set(xscale="log", ylim=(-0.08, 1.25))
     left.legend(loc="center right", fontsize="small", frameon=False)
     label(left, "samples per period", "clock jumps by (quarter periods)", "exchanged")
     for axes, found in ((middle, frozen), (right, zeroed)):
         for part, (colour, style) in styles.items():
-            rows = [np.percentile(values, (0, 50, 100)) for values in found[part]]
+            rows = [np.percentile(values, (10, 50, 90)) for values in found[part]]
             low, mid, high = np.stack(rows, axis=1)
             axes.fill_between(counts, low, high, color=colour, alpha=0.15)
             axes.plot(counts, mid, color=colour, linestyle=style, marker=".", label=part)
@@ -88,6 +93,67 @@ def surgery(
         "the less so the fewer samples a period has. Frozen: with c, the clock is late by the number of samples; with "
         f"h, by less. Held at zero for one sample: wrong by {np.median(zeroed['c'][0]):.1%} of a period in the "
         f"median with c, and by {np.median(zeroed['h'][0]):.1%} with h.",
+    )
+
+
+def unrolled(samples: int = 8, window: int = 4) -> Picture:
+    """The loop's graph in time: the state goes forward through all samples, and the gradient back as far as a cut."""
+    figure, grid = panels(2, 1, height=1.75, sharex=True)
+    for axes, cut in zip(grid, (samples, window), strict=True):
+        for t in range(samples):
+            axes.add_patch(Rectangle((t + 0.25, 0.7), 0.5, 0.6, facecolor="white", edgecolor="black"))
+            axes.text(t + 0.5, 1, "LSTM", ha="center", va="center", fontsize=7)
+            axes.annotate("", (t + 0.5, 0.7), (t + 0.5, 0.3), arrowprops={"arrowstyle": "->", "color": GREY})
+            axes.text(t + 0.5, 0.25, f"$x_{t + 1}$", ha="center", va="top", fontsize=9)
+            axes.annotate("", (t + 0.5, 1.65), (t + 0.5, 1.3), arrowprops={"arrowstyle": "->", "color": GREY})
+            axes.text(t + 0.5, 1.68, f"$loss_{t + 1}$", ha="center", va="bottom", fontsize=8)
+            forward = {"arrowstyle": "->", "color": BLUE, "linewidth": 2}
+            axes.annotate("", (t + 0.25, 1.12), (t - 0.25, 1.12), arrowprops=forward)
+            back = {"arrowstyle": "->", "color": RED, "linewidth": 1.5, "linestyle": "--"}
+            if t % cut:
+                axes.annotate("", (t - 0.25, 0.86), (t + 0.25, 0.86), arrowprops=back)
+            elif t:
+                axes.plot([t, t], [0.62, 1.0], color="black", linewidth=3)
+                axes.text(t, 0.55, "detach", ha="center", va="top", fontsize=8)
+        axes.text(-0.3, 1.12, "reset", ha="right", va="center", fontsize=9)
+        axes.set(xlim=(-0.8, samples), ylim=(0, 2.05))
+        axes.set_axis_off()
+        title = (
+            "BPTT: the whole sequence is one graph" if cut == samples else f"TBPTT: cut after every {window} samples"
+        )
+        axes.set_title(title, loc="left")
+    lines = [Line2D([], [], color=BLUE, linewidth=2), Line2D([], [], color=RED, linestyle="--")]
+    figure.legend(lines, ["state, forward", "gradient, back"], loc="outside upper right", frameon=False, ncols=2)
+    return Picture(
+        figure,
+        f"The graph of {samples} samples, unrolled in time. The state goes from each LSTM step to the next in both "
+        "rows. Above, the gradient goes back from the last step to the first. Below, a cut stands after every "
+        f"{window} samples: the state passes it, and the gradient does not.",
+    )
+
+
+def listening(carried: Sequence[Array], windowed: Sequence[Array], best: Mapping[int, float]) -> Picture:
+    """Error over the samples since a reset, (samples,) per seed, and the best from a window of so many samples."""
+    figure, axes = panels(height=2.9)
+    for name, courses, colour, style in (
+        ("windows of 20, no state", windowed, GREY, "-"),
+        ("carried, cut every 20", carried, RED, "-"),
+    ):
+        for course in courses:
+            axes.plot(np.arange(1, len(course) + 1), course, color=colour, linestyle=style, linewidth=1, label=name)
+            name = ""
+    for (samples, error), style in zip(best.items(), ("--", ":"), strict=False):
+        axes.axhline(error, color=BLUE, linestyle=style, label=f"best of any function of {samples} samples")
+    axes.set(yscale="log", ylim=(0.025, 1.3))
+    label(axes, "samples since the reset", "mean squared error")
+    axes.legend(loc="upper right", fontsize="small", frameon=False, ncols=2)
+    ends = [f"{np.mean(course[-200:]):.3f}" for course in carried]
+    return Picture(
+        figure,
+        "Mean squared error over the samples since a reset, on a logarithmic axis. With windows of 20 samples and no "
+        "state the error falls within a window and starts again in the next. With the state carried and cut every 20 "
+        f"samples it goes on falling, to {', '.join(ends)}. Lines: the best that any function of "
+        f"{' and '.join(map(str, best))} samples can reach, {' and '.join(f'{error:.2f}' for error in best.values())}.",
     )
 
 
@@ -145,25 +211,28 @@ def state_traces(spec: SignalSpec, hidden: Tensor, cell: Tensor, lane: int) -> P
     """All units' hidden and cell states of one lane, (lanes, samples, hidden_size), as images over time.
 
     Each unit is drawn about its own mean and in units of its own largest swing: a few large cells would outshine all
-    the others. How large the largest swing is stands in the title.
+    the others. How large the largest swing is stands in the title. In either image the units stand in the order of
+    the phases at which they follow the sine.
     """
     figure, axes = panels(2, 1, height=2.1, sharex=True)
     seconds = hidden.shape[1] / spec.sample_rate
     for axis, (name, states) in zip(axes, {"hidden state h": hidden, "cell state c": cell}.items(), strict=True):
         values = states[lane].T.numpy()
         values = values - values.mean(axis=1, keepdims=True)
+        turns = np.exp(-2j * np.pi * spec.frequencies[lane] * np.arange(values.shape[1]) / spec.sample_rate)
+        values = values[np.argsort(np.angle(values @ turns))]
         swing = np.abs(values).max(axis=1, keepdims=True)
         box = (0, seconds, values.shape[0] - 0.5, -0.5)
         image = axis.imshow(values / np.maximum(swing, 1e-9), aspect="auto", cmap="RdBu", vmin=-1, vmax=1, extent=box)
         axis.grid(visible=False)
         figure.colorbar(image, ax=axis, label=f"{name[-1]} / its largest swing")
         title = f"{name}, {spec.names[lane]}; largest swing {swing.max():.2g}"
-        label(axis, "time (s)" if axis is axes[1] else "", "unit", title)
+        label(axis, "time (s)" if axis is axes[1] else "", "unit, by phase", title)
     return Picture(
         figure,
         f"Images of all {hidden.shape[2]} units over {seconds:g} s at the selector of {spec.names[lane]}, "
         "each in units of its own largest swing. After a short start the units repeat the same stripes with the period "
-        "of the sine, each at a phase of its own.",
+        "of the sine, each at a phase of its own; the rows are in the order of these phases.",
     )
 
 
@@ -174,6 +243,8 @@ def gradient_reaches(reaches: Mapping[str, Array]) -> Picture:
         back = np.arange(-len(norms), 0)
         words = name if norms.any() else f"{name}: 0 everywhere"
         axes.plot(back[norms > 0], norms[norms > 0], linestyle=style, linewidth=2, label=words)
+        if "detach" in name:  # it lies on the line without a cut
+            axes.get_lines()[-1].set(linestyle="-", linewidth=7, alpha=0.4)
     axes.set_yscale("log")
     highest = max(norms.max() for norms in reaches.values())
     axes.set_ylim(highest * 1e-7, highest * 3)
@@ -187,20 +258,9 @@ def gradient_reaches(reaches: Mapping[str, Array]) -> Picture:
         "Norm of the gradient of the last output with respect to earlier states. It reaches back "
         + ", ".join(f"{samples} samples for {name}" for name, samples in far.items())
         + ", before it is below 1e-7 of the largest; behind a cut it is exactly zero. Where the trained network is not "
-        "cut, the norm rises and falls with the sine and does not fade; in the untrained network it fades within some "
-        "tens of samples.",
+        "cut, the norm rises and falls with the sine and does not fade if the last output is on a slope; if it is "
+        "at a peak, the norm is smaller and fades. In the untrained network it fades within some tens of samples.",
     )
-
-
-def chain_costs(samples: Sequence[int], costs: Mapping[str, Sequence[float]]) -> Picture:
-    """Memory held for the backward pass, in kB, against the samples seen, per policy."""
-    figure, axes = panels(height=2.5)
-    for (name, values), marker in zip(costs.items(), cycle("os^"), strict=False):
-        axes.plot(samples, values, marker=marker, markersize=4, label=name)
-    axes.set(xlim=(0, None), ylim=(0, None))
-    label(axes, "samples seen", "memory held (kB)", "", legend=True)
-    parts = [f"{name} goes from {values[0]:.0f} to {values[-1]:.0f} kB" for name, values in costs.items()]
-    return Picture(figure, f"Memory that autograd holds against samples seen, straight lines: {'; '.join(parts)}.")
 
 
 def outputs(spec: SignalSpec, results: Mapping[str, Array], index: int, mark: float | None = None) -> Picture:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -150,9 +150,9 @@ def followed(model: StatefulLSTMExtractor, dataset: FrequencyDataset, moments: S
     return {name: -late(go_on(model, own, *pair), own) / quarter for name, pair in exchanged.items()}
 
 
-def spread(values: Mapping[str, Array], form: Callable[[float], str]) -> dict[str, str]:
-    """Smallest, median and largest of each row, as text."""
-    return {name: " / ".join(form(float(f(row))) for f in (np.min, np.median, np.max)) for name, row in values.items()}
+def low_median_high(values: Array, form: str) -> str:
+    """Smallest, median and largest value, as text."""
+    return " / ".join(format(float(of(values)), form) for of in (np.min, np.median, np.max))
 
 
 def memory_after(
