@@ -48,7 +48,7 @@ def ratios(panels_of: Mapping[str, Mapping[str, Curve]]) -> Picture:
             axes.plot(time, ratio, label=name, **STYLES[name])
             texts.append(f"{title}, {name} between {ratio.min():.2f} and {ratio.max():.2f}, {ratio[-1]:.2f} at the end")
         axes.axhline(1, color="black", linewidth=0.9, linestyle=":")
-        axes.set(xscale="log", ylim=(0, 1.7))
+        axes.set(xscale="log", ylim=(0, 1.3))
         label(axes, "time since the reset (s)", "error / filter's error" if axes is grid[0] else "", title)
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     return Picture(figure, f"Error divided by that of the Kalman filter, logarithmic time: {'; '.join(texts)}.")
