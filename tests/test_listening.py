@@ -93,6 +93,8 @@ def test_the_kalman_filter_is_statsmodels_and_errs_as_it_expects():
     measured = np.mean((kalman(SPEC, many.mixed) - many.targets) ** 2, axis=(0, 1))
     assert measured[500:].mean() == pytest.approx(expected.mean(axis=0)[500:].mean(), rel=0.2)
     np.testing.assert_allclose(kalman(SPEC, many.mixed[3]), kalman(SPEC, many.mixed)[3], atol=1e-12)
+    known = np.mean((kalman(SPEC, many.mixed, normalized=True) - many.targets) ** 2, axis=(0, 1))
+    assert known[500:].mean() < 0.75 * measured[500:].mean(), "it knows the amplitude"
 
 
 @pytest.mark.parametrize("spec", [SPEC, SPEC.but(phase_range=(0, 0.25 * np.pi))])
@@ -108,7 +110,7 @@ def test_least_squares_finds_sines_without_noise(spec):
 
 def test_the_likelihood_comes_close_to_the_bound():
     signals, starts = generate(SPEC, range(48)), np.array([draw_start(SPEC, seed) for seed in range(48)])
-    found = likelihood(SPEC, signals.mixed, starts + 0.1)
+    found = likelihood(SPEC, signals.mixed, np.stack([starts + 0.1, starts + 2.0]))
     error = np.mean((SPEC.sines(found) - signals.targets)[..., -100:] ** 2)
     assert 0.7 < error / bound(SPEC, 1000).mean() < 1.4
     filtered = np.mean((kalman(SPEC, signals.mixed) - signals.targets)[..., -100:] ** 2)

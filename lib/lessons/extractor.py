@@ -78,6 +78,13 @@ class Units(NamedTuple):
         return cls(*(slice(int(a), int(b)) for a, b in zip(ends, [*ends[1:], size], strict=True)))
 
 
+def closing(samples: int, sample_rate: float) -> Array:
+    """The input gates of the innovations, (samples, GAINS): each closes while its clock fills."""
+    reached = 1 - np.exp(-np.arange(samples)[:, None] / (SPEEDS * sample_rate))
+    filled = np.tanh(math.tanh(FILL) * reached) / math.tanh(math.tanh(FILL))  # h of a clock, of what it can reach
+    return 1 / (1 + np.exp(CLOSED * filled - AHEAD))
+
+
 def fitted_gains(spec: SignalSpec) -> Array:
     """Directions L, (GAINS, 2n): the sum of closing gates times L is the Kalman filter's gain, by least squares.
 
@@ -85,9 +92,7 @@ def fitted_gains(spec: SignalSpec) -> Array:
     """
     gains, expected = kalman_gains(spec)
     weight = 1 / np.sqrt(expected.mean(axis=0))[:, None]  # an error matters in proportion to what the filter knows
-    reached = 1 - np.exp(-np.arange(spec.n_samples)[:, None] / (SPEEDS * spec.sample_rate))
-    filled = np.tanh(math.tanh(FILL) * reached) / math.tanh(math.tanh(FILL))  # h of a clock, of what it can reach
-    gates = weight / (1 + np.exp(CLOSED * filled - AHEAD))  # a gate closes while its clock fills
+    gates = weight * closing(spec.n_samples, spec.sample_rate)
     square = gates.T @ gates
     ridge = 1e-8 * np.trace(square) / GAINS * np.eye(GAINS)
     return np.linalg.solve(square + ridge, gates.T @ (spec.n_frequencies * mixture(spec).gain * gains * weight))

@@ -73,7 +73,7 @@ def kalman_gains(spec: SignalSpec) -> tuple[Array, Array]:
     return np.array(gains), np.array(expected).T
 
 
-def kalman(spec: SignalSpec, mixed: Array) -> Array:
+def kalman(spec: SignalSpec, mixed: Array, normalized: bool = False) -> Array:
     """The best linear estimate of every pure sine, one sample at a time.
 
     The frequencies and the noise are known; the start phases are unknown.
@@ -81,17 +81,22 @@ def kalman(spec: SignalSpec, mixed: Array) -> Array:
     Args:
         spec: the frequencies and the noise.
         mixed: S(t), (sequences, n_samples) or (n_samples,).
+        normalized: give each pair of a sine and its cosine the length that it has on average, because a pure sine has
+            amplitude one; no longer linear.
 
     Returns:
         The estimates, (sequences, n_frequencies, n_samples), or without the first axis.
     """
-    F, H = transition(spec), observation(spec)
-    x, estimates = np.zeros((*mixed.shape[:-1], len(F))), []  # the mean of a sine of unknown phase is zero
-    for z, K in zip(mixed.T, kalman_gains(spec)[0], strict=True):
+    F, H, (gains, expected) = transition(spec), observation(spec), kalman_gains(spec)
+    x, states = np.zeros((*mixed.shape[:-1], len(F))), []  # the mean of a sine of unknown phase is zero
+    for z, K in zip(mixed.T, gains, strict=True):
         x = x @ F.T  # predict
         x = x + np.multiply.outer(z - x @ H, K)  # correct
-        estimates.append(x[..., ::2])
-    return np.stack(estimates, axis=-1)
+        states.append(x)
+    sines, cosines = (np.stack(states, axis=-1)[..., k::2, :] for k in (0, 1))
+    if normalized:  # the mean square of the length is 1, less the error that is still expected of both
+        return np.sqrt(1 - 2 * expected) * sines / np.maximum(np.hypot(sines, cosines), 1e-12)
+    return sines
 
 
 def least_squares(spec: SignalSpec, mixed: Array, window: int) -> Array:
@@ -130,7 +135,7 @@ def _score(spec: SignalSpec, mixed: Array, start: Array) -> tuple[Array, Array, 
     return -(miss**2 / variance + np.log(variance)).sum(axis=1) / 2, slope, information
 
 
-def likelihood(spec: SignalSpec, mixed: Array, guess: Array, iterations: int = 12) -> Array:
+def likelihood(spec: SignalSpec, mixed: Array, guesses: Array, iterations: int = 12) -> Array:
     """The start phases under which S is most likely, by Fisher scoring: Newton's method with the mean curvature.
 
     Beyond the Kalman filter it knows that pure sines have the amplitude one, and that the noise depends on the phases.
@@ -138,14 +143,15 @@ def likelihood(spec: SignalSpec, mixed: Array, guess: Array, iterations: int = 1
     Args:
         spec: the frequencies and the noise.
         mixed: S(t) so far, (sequences, samples).
-        guess: start phases to begin with, (sequences, n_frequencies), rad.
+        guesses: start phases to begin with, (guesses, sequences, n_frequencies), rad. The search climbs from each, and
+            the most likely end is taken: a short recording has many peaks.
         iterations: steps; one that does not make S more likely is halved.
 
     Returns:
         The phases, (sequences, n_frequencies), rad.
     """
-    phase, length = guess.copy(), np.ones(len(guess))
-    value, slope, information = _score(spec, mixed, phase)
+    mixed, phase = np.tile(mixed, (len(guesses), 1)), np.concatenate(guesses)
+    length, (value, slope, information) = np.ones(len(phase)), _score(spec, mixed, phase)
     for _ in range(iterations):
         step = np.linalg.solve(information + 1e-9 * np.eye(phase.shape[1]), slope[..., None])[..., 0]
         step /= np.maximum(1, np.abs(step).max(axis=1, keepdims=True))  # a radian at most
@@ -155,7 +161,8 @@ def likelihood(spec: SignalSpec, mixed: Array, guess: Array, iterations: int = 1
         phase[better], value[better], slope[better] = tried[better], new[better], new_slope[better]
         information[better] = new_information[better]
         length = np.where(better, 1.0, length / 2)
-    return phase
+    best = value.reshape(len(guesses), -1).argmax(axis=0)
+    return phase.reshape(guesses.shape)[best, np.arange(len(best))]
 
 
 def bound(spec: SignalSpec, samples: int, sequences: int = 32) -> Array:

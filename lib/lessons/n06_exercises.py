@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 
 from lib.lessons import n06_wired as wired
-from lib.lessons.exercises import check, digest
+from lib.lessons.exercises import check, digest, known, numbers
 from lib.model import roll_out
 from lib.signals import Array, SignalSpec
 
@@ -18,14 +19,25 @@ Gates = Callable[[float, float], tuple[float, float]]
 def check_1(kept: str | None) -> None:
     """Which part of a small push is never undone."""
     hint = "which multiplier is one, and in which direction?"
-    check("6.1", kept, lambda word: digest(word.strip().lower()) == "a07c3f94", hint)
+    check("6.1", kept, lambda word: digest(str(word).strip().strip("\"'").lower()) == "a07c3f94", hint)
 
 
 def check_2(milliseconds: float | None, multiplier: float, frequency: float) -> None:
     """After which time a push has shrunk to a hundredth, given the second multiplier of one period."""
-    right = 1000 / frequency * np.log(0.01) / np.log(multiplier)
-    hint = "how many periods does it take? Then: how long is a period?"
-    check("6.2", milliseconds, lambda answer: abs(float(answer) / right - 1) < 0.01, hint)
+    periods = np.log(0.01) / np.log(multiplier)
+    mistakes = {
+        "this is in periods: how long is one?": periods,
+        "this is in seconds": periods / frequency,
+        "this is one period": 1000 / frequency,
+    }
+
+    def is_right(answer: Any) -> Any:
+        found = numbers(answer)
+        if found is None:
+            return "it is one number"
+        return known(mistakes, found) or abs(found * frequency / 1000 / periods - 1) < 0.01
+
+    check("6.2", milliseconds, is_right, "how many periods does it take? Then: how long is a period?")
 
 
 def check_3(gates: Gates | None) -> None:

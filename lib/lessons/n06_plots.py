@@ -105,7 +105,7 @@ def unit_circles(spec: SignalSpec, found: Sequence[Sequence[Array]]) -> Picture:
 
 def responses(spec: SignalSpec, found: Sequence[Mapping[str, tuple[Array, Array, Array]]]) -> Picture:
     """What a push at each phase does to the clock: predicted lines and measured marks, a panel per selector."""
-    figure, grid = _grid(len(found), 2, height=2.1, sharex=True)
+    figure, grid = _grid(len(found), 2, height=2.1, sharex=True, sharey=True)
     for axes, title, pushes in zip(grid, spec.names, found, strict=True):
         for (name, (at, predicted, measured)), colour, marker in zip(pushes.items(), (RED, BLUE), "so", strict=True):
             axes.plot(at, predicted, color=colour, linestyle="-", label=f"{name}, predicted")
@@ -144,18 +144,21 @@ def ends_grid(spec: SignalSpec, networks: Mapping[str, Mapping[tuple[int, int], 
     return Picture(figure, f"Share of the starts that end on the selector's own loop. Not all of them: {others}.")
 
 
-def removal_costs(networks: Mapping[str, Removal]) -> Picture:
-    """What the removal of each unit costs, the units in order of cost, a panel per network."""
+def removal_costs(networks: Mapping[str, Mapping[str, Removal]]) -> Picture:
+    """What the removal of each unit costs, in order of cost, a panel per network; by what stands in its place."""
     figure, grid = _grid(len(networks), len(networks), height=2.9, sharey=True)
     texts = []
-    for axes, (name, found) in zip(grid, networks.items(), strict=True):
-        for what, costs, colour, marker in (
-            ("from all units", found.clock, RED, "o"),
-            ("from the output only", found.output, BLUE, "s"),
-        ):
-            mean = np.sort(costs.mean(axis=0))[::-1]
-            axes.plot(range(1, len(mean) + 1), mean, color=colour, marker=marker, markersize=3, label=what)
-            texts.append(f"{name}, {what}: {mean[-1]:.0e} to {mean[0]:.0e}")
+    for axes, (name, by_place) in zip(grid, networks.items(), strict=True):
+        for (place, found), line in zip(by_place.items(), ("-", "--"), strict=True):
+            for what, costs, colour, marker in (
+                ("from all", found.clock, RED, "o"),
+                ("from the output only", found.output, BLUE, "s"),
+            ):
+                mean = np.sort(costs.mean(axis=0))[::-1]
+                style = {"color": colour, "marker": marker, "markersize": 3, "linestyle": line}
+                style |= {"markerfacecolor": colour if line == "-" else "white"}
+                axes.plot(range(1, len(mean) + 1), mean, label=f"{what}, {place}", **style)
+                texts.append(f"{name}, {what}, {place}: {mean[-1]:.0e} to {mean[0]:.0e}")
         axes.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
         axes.set_yscale("log")
         label(axes, "unit, in order of its cost", "MSE" if axes is grid[0] else "", name)

@@ -81,20 +81,24 @@ class Removal(NamedTuple):
     frequency: Array  # of the output then, Hz, NaN where it stands still, (n_frequencies, units)
 
 
-def removals(loops: Sequence[ClosedLoop], seconds: float = 3.0) -> Removal:
-    """Withhold the hidden state of one unit after the other, from reset on: from the output alone, and from all."""
+def removals(loops: Sequence[ClosedLoop], at_mean: bool = False, seconds: float = 3.0) -> Removal:
+    """Withhold the hidden state of one unit after the other, from reset on: from the output alone, and from all.
+
+    Whoever reads the unit finds zero in its place, or its mean over the loop.
+    """
     found = []
     for loop in loops:
         step_map, samples = loop.step_map, round(seconds * loop.sample_rate)
         units, head = step_map.units, step_map.model.head
         kept = torch.cat([1 - torch.eye(units), torch.ones(1, units)]).double()  # the last lane keeps all units
-        mask = torch.cat([kept, torch.ones_like(kept)], dim=1)  # the cell states stay
+        instead = (1 - kept) * loop.states[:-1, :units].mean(dim=0) * at_mean
         states = torch.zeros(units + 1, 2 * units, dtype=torch.float64)
         without, whole = [], []
         for _ in range(samples):
-            states = step_map.step(states) * mask
+            states = step_map.step(states)
+            whole.append(head(states[-1, :units] * kept[:-1] + instead[:-1])[:, 0])
+            states[:, :units] = states[:, :units] * kept + instead
             without.append(head(states[:-1, :units])[:, 0])
-            whole.append(head(states[-1, :units] * kept[:-1])[:, 0])
         target = np.sin(2 * np.pi * loop.frequency * np.arange(samples) / loop.sample_rate)
         clock, output = (torch.stack(y, dim=1).numpy() for y in (without, whole))
         rates = [frequency_and_amplitude(y[samples // 2 :], loop.sample_rate)[0] for y in clock]

@@ -8,20 +8,35 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.optimize import brentq
 
-from lib.lessons.exercises import check
+from lib.lessons.exercises import check, known, numbers
 
 
 def check_1(alpha: float | None) -> None:
     """The phase width, in turns, at which half of a sine is left."""
-    hint = "the coherent gain is sin(πα) / (πα); where is it one half?"
-    check("7.1", alpha, lambda x: 0 < float(x) < 1 and abs(np.sinc(float(x)) - 0.5) < 0.01, hint)
+    right = brentq(lambda width: np.sinc(width) - 0.5, 0, 1)
+
+    def is_right(answer: Any) -> Any:
+        x = numbers(answer)
+        if x is None:
+            return "it is one number"
+        return known({"α is in turns, not in radians": np.pi * right}, x, 0.01) or abs(x - right) < 0.01
+
+    check("7.1", alpha, is_right, "the coherent gain is sin(πα) / (πα); where is it one half?")
 
 
 def check_2(seconds: float | None) -> None:
     """When the error of the filter has fallen to a quarter of that after two seconds."""
-    hint = "read two moments from the figure; how does the error depend on the time?"
-    check("7.2", seconds, lambda x: abs(float(x) - 8) < 0.4, hint)
+
+    def is_right(answer: Any) -> Any:
+        x = numbers(answer)
+        if x is None:
+            return "it is one number"
+        hints = {"this is how much longer it takes, not when": 6, "the error falls like 1/t, not like 1/√t": 32}
+        return known(hints, x) or abs(x - 8) < 0.4
+
+    check("7.2", seconds, is_right, "read two moments from the figure; how does the error depend on the time?")
 
 
 def check_3(correct: Callable[..., Any] | None) -> None:

@@ -17,6 +17,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "Kalman filter": {"color": BLUE, "linestyle": "-"},
     "likelihood": {"color": GREEN, "linestyle": "none", "marker": "s", "markersize": 4},
     "bound": {"color": "black", "linestyle": "none", "marker": "_", "markersize": 12},
+    "normalized filter": {"color": PURPLE, "linestyle": "--"},
     "extractor": {"color": RED, "linestyle": "-"},
 }
 
@@ -38,18 +39,19 @@ def errors_over_time(panels_of: Mapping[str, Mapping[str, Curve]]) -> Picture:
     return Picture(figure, f"{alt}{'. '.join(texts)}.")
 
 
-def ratios(curves: Mapping[str, Curve]) -> Picture:
-    """Error of each network divided by the filter's, against time; below one the network is better."""
-    figure, axes = panels(height=2.8)
+def ratios(panels_of: Mapping[str, Mapping[str, Curve]]) -> Picture:
+    """Error of each method divided by the filter's, against time, a panel for each noise; below one it is better."""
+    figure, grid = panels(1, len(panels_of), height=3.0, sharey=True)
     texts = []
-    for (name, (time, ratio)), colour in zip(curves.items(), (RED, PURPLE, GREEN, ORANGE), strict=False):
-        axes.plot(time, ratio, color=colour, label=name)
-        texts.append(f"{name} between {ratio.min():.2f} and {ratio.max():.2f}")
-    axes.axhline(1, color="black", linewidth=0.9, linestyle=":")
-    axes.set(xscale="log", ylim=(0, None))
-    label(axes, "time since the reset (s)", "error / filter's error", "", legend=True)
-    alt = "Error of the networks divided by that of the Kalman filter, in bins of a tenth of a second: "
-    return Picture(figure, f"{alt}{'; '.join(texts)}. A dotted line marks one.")
+    for axes, (title, curves) in zip(grid, panels_of.items(), strict=True):
+        for name, (time, ratio) in curves.items():
+            axes.plot(time, ratio, label=name, **STYLES[name])
+            texts.append(f"{title}, {name} between {ratio.min():.2f} and {ratio.max():.2f}, {ratio[-1]:.2f} at the end")
+        axes.axhline(1, color="black", linewidth=0.9, linestyle=":")
+        axes.set(xscale="log", ylim=(0, 1.3))
+        label(axes, "time since the reset (s)", "error / filter's error" if axes is grid[0] else "", title)
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+    return Picture(figure, f"Error divided by that of the Kalman filter, logarithmic time: {'; '.join(texts)}.")
 
 
 def dial(alphas: Sequence[float], gains: Array, ratio_db: Array) -> Picture:
