@@ -15,7 +15,7 @@ from lib.lessons import n08_comparison as comparison
 from lib.lessons import n08_windows as windows
 from lib.lessons.clock import measure_clock
 from lib.lessons.files import read_metrics
-from lib.studies import catalogue, fingerprint, keep, networks, variants
+from lib.studies import catalogue, comparisons, fingerprint, keep, variants
 from lib.studies.catalogue import SHIPPED, STUDIES
 from lib.studies.keep import Study, compute, is_current, stamp
 from lib.studies.variants import Variant
@@ -162,12 +162,12 @@ def small_measure(monkeypatch, folder, policy=""):
 def small_window(monkeypatch, _folder):
     monkeypatch.setattr(windows, "BUDGET", 0.01)
     monkeypatch.setitem(comparison.TASKS, "assignment", SignalSpec(duration=1.0))
-    networks.measure_window(windows.Window("assignment", 1000, True), 1e-3, 0)
+    comparisons.measure_window(windows.Window("assignment", 1000, True), 1e-3, 0)
 
 
 def small_network(monkeypatch, _folder):
     monkeypatch.setitem(comparison.UPDATES, "assignment", 1)
-    networks.measure_network(comparison.Job("assignment", "MLP on time", 1e-3, 0, True))
+    comparisons.measure_network(comparison.Job("assignment", "MLP on time", 1e-3, 0, True))
 
 
 @pytest.mark.filterwarnings("ignore::lib.training.TrainingWarning")

@@ -50,12 +50,6 @@ def chosen(trainings: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [training for training in trainings if training["rate"] == trainings[-1]["rate"]]
 
 
-def spread(values: Sequence[float], form: str = ".1e") -> str:
-    """The least, the middle and the largest of several values."""
-    low, middle, high = (f"{np.quantile(values, share):{form}}" for share in (0, 0.5, 1))
-    return f"{middle} ({low} to {high})"
-
-
 def fresh(task: str, horizon: int, weight_seed: int, update: int) -> tuple[Tensor, Tensor]:
     """The sequences of one update: their noise, and for the extraction their start phases, come nowhere else."""
     spec, first = shortened(task, horizon), 1_000_000 * (weight_seed + 1) + update * NOISES[task]
@@ -122,7 +116,7 @@ def edges(task: str) -> Array:
     return np.union1d(halves, np.arange(1, 20) / 20) if task == "extraction" else halves
 
 
-def binned(squared: Array, task: str) -> Array:
+def in_bins(squared: Array, task: str) -> Array:
     """The mean of a squared error (..., samples) in each bin, over everything but time."""
     places = np.round(edges(task) * TASKS[task].sample_rate).astype(int)
     curve = squared.reshape(-1, squared.shape[-1]).mean(axis=0)
@@ -169,7 +163,7 @@ GIVEN = {  # what each network remembers, and what it is given that the others a
 LANES = 8  # side by side, when the cost of an update is measured
 
 
-class Outcome(NamedTuple):
+class Result(NamedTuple):
     """What the trainings of one network on one task came to, with the rate and the horizon that validation chose."""
 
     parameters: int
@@ -201,7 +195,7 @@ def read_study() -> dict[str, dict[str, Any]]:
     return read_metrics(REFERENCE / "networks.json")["results"]
 
 
-def outcomes(task: str, times: int = 1) -> dict[str, Outcome]:
+def results_of(task: str, times: int = 1) -> dict[str, Result]:
     """For each network of the study its chosen trainings on a task, within the budget or with more updates."""
     wanted = {"task": task, "updates": times * UPDATES[task]}
     found = {}
@@ -215,16 +209,16 @@ def outcomes(task: str, times: int = 1) -> dict[str, Outcome]:
         horizons, places = [r["horizon"] for r in chosen], edges(task)
         if task == "assignment":  # whole seconds are whole periods of all sines
             curves, places = curves.reshape(len(curves), -1, 2).mean(axis=2), places[::2]
-        found[name] = Outcome(one["parameters"], one["rate"], one["growing"], horizons, validation, curves, places)
+        found[name] = Result(one["parameters"], one["rate"], one["growing"], horizons, validation, curves, places)
     return found
 
 
-def kalman_outcome(task: str = "extraction") -> Outcome:
+def kalman_result(task: str = "extraction") -> Result:
     """The Kalman filter on the same sequences: it is told the frequencies and the noise, and it is not trained."""
     spec = TASKS[task].but(duration=SECONDS)
     _, mixed, targets = generate(spec, list(HELD_OUT[task]))
-    curve = binned((kalman(spec, mixed) - targets) ** 2, task)
-    return Outcome(0, 0.0, False, [], np.empty((0, 0)), curve[None], edges(task))
+    curve = in_bins((kalman(spec, mixed) - targets) ** 2, task)
+    return Result(0, 0.0, False, [], np.empty((0, 0)), curve[None], edges(task))
 
 
 def _range(values: Array) -> str:
@@ -234,14 +228,14 @@ def _range(values: Array) -> str:
     return f"{values.min():.1e} to {values.max():.1e}"
 
 
-def _grown(outcome: Outcome) -> str:
+def _grown(result: Result) -> str:
     """Whether the horizon grew, and how far."""
-    if not outcome.growing:
-        return "no" if outcome.rate else "-"
-    return "to " + ", ".join(f"{horizon:,}" for horizon in sorted(outcome.horizons))
+    if not result.growing:
+        return "no" if result.rate else "-"
+    return "to " + ", ".join(f"{horizon:,}" for horizon in sorted(result.horizons))
 
 
-def score_table(found: dict[str, Outcome]) -> str:
+def score_table(found: dict[str, Result]) -> str:
     """In Markdown: what validation chose for each network, and the lowest and highest error of its weight seeds."""
     heads = ["network", "learning rate", "horizon grows", f"MSE to {TRAINED / 1000:g} s", "MSE after that"]
     rows = [

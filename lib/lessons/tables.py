@@ -21,6 +21,12 @@ def above_rounding(value: float, form: str = ".0e", floor: float = 1e-9) -> str:
     return f"{value:{form}}" if abs(value) >= floor else f"< {floor:.0e}"
 
 
+def ranged(values: Sequence[float] | Array, form: str = ".1e") -> str:
+    """The median of several values, and their range."""
+    low, middle, high = (f"{np.quantile(values, share):{form}}" for share in (0, 0.5, 1))
+    return f"{middle} ({low} to {high})"
+
+
 def metrics_table(scores: Mapping[str, Mapping[str, float]]) -> str:
     """All metrics, a row per frequency, of what `lib.evaluation.metrics_by_frequency` returns."""
     rows = [[name, *(format(row[m], FORMATS[m]) for m in METRICS)] for name, row in scores.items()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lib.settings import SettingsError
-from lib.studies import hyperparameters, networks, variants
+from lib.studies import comparisons, hyperparameters, variants
 from lib.studies.keep import Study, compute, is_current, stamp
 
 STUDIES = {
@@ -20,8 +20,8 @@ STUDIES = {
         Study("training_grid", variants.training_grid),
         Study("policies", variants.policies),
         Study("cuts", variants.cuts),
-        Study("lengths", networks.lengths),
-        Study("networks", networks.networks),
+        Study("lengths", comparisons.lengths),
+        Study("networks", comparisons.networks),
         Study("hyperparameters", hyperparameters.hyperparameters, notebooks=(hyperparameters.TRIAL,)),
     )
 }
