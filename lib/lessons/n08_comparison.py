@@ -89,24 +89,30 @@ class Job(NamedTuple):
         return f"{self.task}, {self.network}, rate {self.rate:g}{more}, weight seed {self.weight_seed}"
 
 
-def training(network: nn.Module, job: Job) -> Iterator[tuple[float, int]]:
-    """Train a network; yields the loss and the horizon after each update.
-
-    All networks share it: Adam, clipping, a rate that falls along a cosine, and fresh noise at every update.
-    """
-    optimizer, updates = torch.optim.Adam(network.parameters(), betas=(0.9, 0.99)), job.updates
-    horizon = FIRST_HORIZON if job.growing else TRAINED
+def descend(network: nn.Module, loss_of: Callable[[int], Tensor], rate: float, updates: int) -> Iterator[float]:
+    """Minimize a loss by Adam, with clipping and a rate that falls along a cosine; yields the loss of each update."""
+    optimizer = torch.optim.Adam(network.parameters(), betas=(0.9, 0.99))
     for update in range(updates):
-        x, y = fresh(job.task, horizon, job.weight_seed, update)
-        loss = nn.functional.mse_loss(network(x)[0], y)
+        loss = loss_of(update)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), CLIP)
-        for group in optimizer.param_groups:
-            group["lr"] = job.rate * cosine(update / updates)
+        optimizer.param_groups[0]["lr"] = rate * cosine(update / updates)
         optimizer.step()
-        yield loss.item(), horizon
-        if loss.item() < GROW_BELOW:
+        yield loss.item()
+
+
+def training(network: nn.Module, job: Job) -> Iterator[tuple[float, int]]:
+    """Train a network, with fresh noise at every update; yields the loss and the horizon after each."""
+    horizon = FIRST_HORIZON if job.growing else TRAINED
+
+    def loss_of(update: int) -> Tensor:
+        x, y = fresh(job.task, horizon, job.weight_seed, update)
+        return nn.functional.mse_loss(network(x)[0], y)
+
+    for loss in descend(network, loss_of, job.rate, job.updates):
+        yield loss, horizon
+        if loss < GROW_BELOW:
             horizon = min(TRAINED, math.ceil(horizon * TrainingConfig().growth))
 
 

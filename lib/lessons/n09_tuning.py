@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy  # type: ignore[import-untyped]  # `scipy.stats` is loaded when it is used: it takes a second
 
 from lib.loader import FrequencyDataset
 from lib.model import ModelConfig
@@ -99,9 +100,7 @@ def interval(values: Array, miss: float = 0.1) -> tuple[float, float]:
     A draw lies below that median as often as above it. So the lowest and the highest value miss it with probability
     2 / 2ⁿ, and the k-th from either end as a binomial distribution says; the narrowest such pair is taken.
     """
-    from scipy import stats  # which the command line does not wait for
-
-    found = stats.quantile_test(values, p=0.5).confidence_interval(1 - miss)
+    found = scipy.stats.quantile_test(values, p=0.5).confidence_interval(1 - miss)
     if np.isnan(found.low):
         raise ValueError(f"values: {len(values)} are too few, must be at least {math.ceil(1 - math.log2(miss))}")
     return float(found.low), float(found.high)
@@ -160,11 +159,9 @@ def shares(grid: Mapping[tuple[Any, Any], Array]) -> dict[str, float]:
     as it would the errors or their logarithms. The grid must hold every pair, and each as many draws. "Both together"
     is what the sum of the two effects leaves of the means of the cells: their interaction.
     """
-    from scipy import stats  # which the command line does not wait for
-
     rows, columns = (sorted({place[k] for place in grid}) for k in (0, 1))
     errors = np.array([[grid[row, column] for column in columns] for row in rows])  # (rows, columns, draws)
-    ranks = stats.rankdata(errors, axis=None).reshape(errors.shape)
+    ranks = scipy.stats.rankdata(errors, axis=None).reshape(errors.shape)
     mean, cells = ranks.mean(), ranks.mean(axis=2)
     row, column = cells.mean(axis=1, keepdims=True) - mean, cells.mean(axis=0, keepdims=True) - mean
     squares = {
