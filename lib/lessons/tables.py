@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from lib.signals import Array
+
 METRICS = ("mse", "rmse", "mae", "r2", "correlation", "snr_db")
 FORMATS = dict(zip(METRICS, (".1e", ".1e", ".1e", ".6f", ".6f", ".1f"), strict=True))
 NAMES = ("MSE", "RMSE", "MAE", "R²", "correlation", "SNR (dB)")
