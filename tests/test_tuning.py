@@ -8,7 +8,6 @@ import pytest
 from lib import FrequencyDataset, ModelConfig, SettingsError, SignalSpec, TrainingConfig, train
 from lib.checkpoint import REFERENCE
 from lib.lessons import n09_plots as plots
-from lib.lessons import n09_sizes as sizes
 from lib.lessons import n09_tuning as tuning
 from lib.lessons.files import read_metrics, write_metrics
 from lib.lessons.n09_tuning import Trial
@@ -90,11 +89,6 @@ def test_shares_of_variance():
     assert tuning.shares(by_draw)["draw"] > 0.85
 
 
-def test_ranks():
-    assert tuning.ranks_alike([1, 5, 2], [10.0, 11.0, 10.5]) == pytest.approx(1)
-    assert tuning.ranks_alike([1, 5, 2], [3, 1, 2]) == pytest.approx(-1)
-
-
 def test_deception_needs_noise_that_is_heard():
     """Networks that cannot hear have the same error on each noise; those that can, and are equally good, deceive."""
     deaf = np.repeat(np.linspace(1, 2, 12)[:, None], 8, axis=1)
@@ -111,12 +105,6 @@ def test_deception_needs_noise_that_is_heard():
     assert np.array_equal(again.tuned, few.tuned)
 
 
-def test_the_best_of_some():
-    values = np.arange(1.0, 12.0)
-    assert np.median(tuning.best_of(values, 11, studies=10)) == pytest.approx(1 / 6)
-    assert np.median(tuning.best_of(values, 1)) == pytest.approx(1, abs=0.2)
-
-
 def test_the_rule_of_choice():
     found = [*made_up(), *(trial({"growth": 1.5}, k, 1e-12, succeeded=k > 0) for k in range(5))]
     assert tuning.choose(found) == "hidden 64", "lower, and no training has failed"
@@ -130,17 +118,16 @@ def test_figures_say_what_they_show():
     scores = np.exp(np.random.default_rng(0).normal(size=(12, 8)))
     grid = tuning.grid_of(found, "hidden_size", "rate_factor", (32, 1.0))
     for picture, told in (
-        (plots.effects(tuning.effects(found), 5), "hidden 16, rates × 3"),
+        (plots.effect_bars(tuning.effects(found), 5), "hidden 16, rates × 3"),
         (plots.interaction(grid), "hidden 64 at × 3 "),
         (plots.deceptions({k: tuning.deception(scores, k, studies=50) for k in (2, 5)}), "with 5"),
-        (plots.lengths([1e-6, 2e-6], [1e-7, 3e-7], ["a", "b"]), "b 2.0e-06 and 3.0e-07"),
+        (plots.short_and_full([1e-6, 2e-6], [1e-7, 3e-7], ["a", "b"]), "b 2.0e-06 and 3.0e-07"),
     ):
         assert told in picture.alt
 
 
-def test_an_update_takes_time_and_a_network_has_numbers():
-    assert sizes.parameters_in(hidden_size=32) == 9345
-    assert 0 < sizes.seconds_of_update(4, horizon=50) < 5
+def test_an_update_takes_time():
+    assert 0 < tuning.seconds_of_update(4, horizon=50) < 5
 
 
 def test_parameters_that_vary_together():

@@ -50,12 +50,6 @@ def chosen(trainings: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [training for training in trainings if training["rate"] == trainings[-1]["rate"]]
 
 
-def spread(values: Sequence[float], form: str = ".1e") -> str:
-    """The least, the middle and the largest of several values."""
-    low, middle, high = (f"{np.quantile(values, share):{form}}" for share in (0, 0.5, 1))
-    return f"{middle} ({low} to {high})"
-
-
 def fresh(task: str, horizon: int, weight_seed: int, update: int) -> tuple[Tensor, Tensor]:
     """The sequences of one update: their noise, and for the extraction their start phases, come nowhere else."""
     spec, first = shortened(task, horizon), 1_000_000 * (weight_seed + 1) + update * NOISES[task]
@@ -95,24 +89,30 @@ class Job(NamedTuple):
         return f"{self.task}, {self.network}, rate {self.rate:g}{more}, weight seed {self.weight_seed}"
 
 
-def training(network: nn.Module, job: Job) -> Iterator[tuple[float, int]]:
-    """Train a network; yields the loss and the horizon after each update.
-
-    All networks share it: Adam, clipping, a rate that falls along a cosine, and fresh noise at every update.
-    """
-    optimizer, updates = torch.optim.Adam(network.parameters(), betas=(0.9, 0.99)), job.updates
-    horizon = FIRST_HORIZON if job.growing else TRAINED
+def descend(network: nn.Module, loss_of: Callable[[int], Tensor], rate: float, updates: int) -> Iterator[float]:
+    """Minimize a loss by Adam, with clipping and a rate that falls along a cosine; yields the loss of each update."""
+    optimizer = torch.optim.Adam(network.parameters(), betas=(0.9, 0.99))
     for update in range(updates):
-        x, y = fresh(job.task, horizon, job.weight_seed, update)
-        loss = nn.functional.mse_loss(network(x)[0], y)
+        loss = loss_of(update)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), CLIP)
-        for group in optimizer.param_groups:
-            group["lr"] = job.rate * cosine(update / updates)
+        optimizer.param_groups[0]["lr"] = rate * cosine(update / updates)
         optimizer.step()
-        yield loss.item(), horizon
-        if loss.item() < GROW_BELOW:
+        yield loss.item()
+
+
+def training(network: nn.Module, job: Job) -> Iterator[tuple[float, int]]:
+    """Train a network, with fresh noise at every update; yields the loss and the horizon after each."""
+    horizon = FIRST_HORIZON if job.growing else TRAINED
+
+    def loss_of(update: int) -> Tensor:
+        x, y = fresh(job.task, horizon, job.weight_seed, update)
+        return nn.functional.mse_loss(network(x)[0], y)
+
+    for loss in descend(network, loss_of, job.rate, job.updates):
+        yield loss, horizon
+        if loss < GROW_BELOW:
             horizon = min(TRAINED, math.ceil(horizon * TrainingConfig().growth))
 
 
@@ -122,7 +122,7 @@ def edges(task: str) -> Array:
     return np.union1d(halves, np.arange(1, 20) / 20) if task == "extraction" else halves
 
 
-def binned(squared: Array, task: str) -> Array:
+def in_bins(squared: Array, task: str) -> Array:
     """The mean of a squared error (..., samples) in each bin, over everything but time."""
     places = np.round(edges(task) * TASKS[task].sample_rate).astype(int)
     curve = squared.reshape(-1, squared.shape[-1]).mean(axis=0)
@@ -169,7 +169,7 @@ GIVEN = {  # what each network remembers, and what it is given that the others a
 LANES = 8  # side by side, when the cost of an update is measured
 
 
-class Outcome(NamedTuple):
+class Result(NamedTuple):
     """What the trainings of one network on one task came to, with the rate and the horizon that validation chose."""
 
     parameters: int
@@ -201,7 +201,7 @@ def read_study() -> dict[str, dict[str, Any]]:
     return read_metrics(REFERENCE / "networks.json")["results"]
 
 
-def outcomes(task: str, times: int = 1) -> dict[str, Outcome]:
+def results_of(task: str, times: int = 1) -> dict[str, Result]:
     """For each network of the study its chosen trainings on a task, within the budget or with more updates."""
     wanted = {"task": task, "updates": times * UPDATES[task]}
     found = {}
@@ -215,16 +215,16 @@ def outcomes(task: str, times: int = 1) -> dict[str, Outcome]:
         horizons, places = [r["horizon"] for r in chosen], edges(task)
         if task == "assignment":  # whole seconds are whole periods of all sines
             curves, places = curves.reshape(len(curves), -1, 2).mean(axis=2), places[::2]
-        found[name] = Outcome(one["parameters"], one["rate"], one["growing"], horizons, validation, curves, places)
+        found[name] = Result(one["parameters"], one["rate"], one["growing"], horizons, validation, curves, places)
     return found
 
 
-def kalman_outcome(task: str = "extraction") -> Outcome:
+def kalman_result(task: str = "extraction") -> Result:
     """The Kalman filter on the same sequences: it is told the frequencies and the noise, and it is not trained."""
     spec = TASKS[task].but(duration=SECONDS)
     _, mixed, targets = generate(spec, list(HELD_OUT[task]))
-    curve = binned((kalman(spec, mixed) - targets) ** 2, task)
-    return Outcome(0, 0.0, False, [], np.empty((0, 0)), curve[None], edges(task))
+    curve = in_bins((kalman(spec, mixed) - targets) ** 2, task)
+    return Result(0, 0.0, False, [], np.empty((0, 0)), curve[None], edges(task))
 
 
 def _range(values: Array) -> str:
@@ -234,14 +234,14 @@ def _range(values: Array) -> str:
     return f"{values.min():.1e} to {values.max():.1e}"
 
 
-def _grown(outcome: Outcome) -> str:
+def _grown(result: Result) -> str:
     """Whether the horizon grew, and how far."""
-    if not outcome.growing:
-        return "no" if outcome.rate else "-"
-    return "to " + ", ".join(f"{horizon:,}" for horizon in sorted(outcome.horizons))
+    if not result.growing:
+        return "no" if result.rate else "-"
+    return "to " + ", ".join(f"{horizon:,}" for horizon in sorted(result.horizons))
 
 
-def score_table(found: dict[str, Outcome]) -> str:
+def score_table(found: dict[str, Result]) -> str:
     """In Markdown: what validation chose for each network, and the lowest and highest error of its weight seeds."""
     heads = ["network", "learning rate", "horizon grows", f"MSE to {TRAINED / 1000:g} s", "MSE after that"]
     rows = [

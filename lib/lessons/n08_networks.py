@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv1d, pad
+from torch.nn.functional import conv1d, pad, scaled_dot_product_attention
 
-from lib.lessons.n08_attention import Transformer
 from lib.model import StatefulLSTMExtractor
 from lib.recipe import TrainingConfig, prepare_weights
 from lib.signals import SignalSpec
@@ -20,6 +19,8 @@ WINDOW = 1000  # samples that a network without a recurrent state can look back
 GATE_BIAS = 3.0  # opens the gate that keeps the state
 SLOWEST, FASTEST = 0.5, 14.0  # Hz, at 1,000 samples per second: the rates at which the linear recurrence begins
 LIVES = 0.3, 3.0  # s: the times after which its states have fallen to 1/e, at the beginning
+BLOCK = 125  # samples whose attention is computed at once
+Past = tuple[int, list[tuple[Tensor, Tensor]]]  # samples so far; for each layer the keys and values in the window
 
 
 def head(features: int) -> nn.Sequential:
@@ -172,6 +173,65 @@ class LinearRecurrence(nn.Module):
             h = h + pad(earlier, (0, 0, reach, 0))  # zeros before the first sample
             reach *= 2
         return self.head(torch.cat([h.real, h.imag, x], dim=2)), h[:, -1]
+
+
+def sinusoids(first: int, samples: int, size: int) -> Tensor:
+    """Positions as sines and cosines of wavelengths from 2π to about 20,000π samples, (samples, size)."""
+    rates = torch.exp(-math.log(10_000) * torch.arange(0, size, 2) / size)
+    angles = torch.arange(first, first + samples)[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class Layer(nn.Module):
+    """Attention with one head, then two linear layers with a ReLU between them; each is added to what came in."""
+
+    def __init__(self, size: int, window: int) -> None:
+        """Build it with PyTorch's initial weights."""
+        super().__init__()
+        self.window = window
+        self.before, self.between = nn.LayerNorm(size), nn.LayerNorm(size)
+        self.ask = nn.Linear(size, 3 * size)  # queries, keys and values
+        self.mix = nn.Linear(size, size)
+        self.feed = nn.Sequential(nn.Linear(size, 2 * size), nn.ReLU(), nn.Linear(2 * size, size))
+
+    def forward(self, units: Tensor, past: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Units (lanes, samples, size), and the keys and values that later samples may look back to."""
+        query, key, value = self.ask(self.before(units)).chunk(3, dim=2)
+        if past is not None:
+            key, value = (torch.cat(pair, dim=1) for pair in zip(past, (key, value), strict=True))
+        older, found = key.shape[1] - query.shape[1], []
+        for first in range(0, query.shape[1], BLOCK):
+            part = query[:, first : first + BLOCK]
+            low, high = max(0, older + first + 1 - self.window), older + first + part.shape[1]
+            age = torch.arange(older + first, high)[:, None] - torch.arange(low, high)
+            hidden = torch.zeros(age.shape).masked_fill((age < 0) | (age >= self.window), -math.inf)
+            q, k, v = (tensor[:, None] for tensor in (part, key[:, low:high], value[:, low:high]))  # one head
+            found.append(scaled_dot_product_attention(q, k, v, attn_mask=hidden)[:, 0])
+        units = units + self.mix(torch.cat(found, dim=1))
+        units = units + self.feed(self.between(units))
+        return units, (key[:, 1 - self.window :], value[:, 1 - self.window :])
+
+
+class Transformer(nn.Module):
+    """Attention over the last samples. Its state is their keys and values, and the count of samples."""
+
+    def __init__(self, n_frequencies: int, size: int, window: int, head: nn.Module, positions: bool) -> None:
+        """Build it; without ``positions`` it is told of no order but that the past comes before."""
+        super().__init__()
+        self.size, self.positions = size, positions
+        self.lift, self.head = nn.Linear(1 + n_frequencies, size), head
+        self.layers = nn.ModuleList([Layer(size, window)])  # one, as the recurrent networks have
+
+    def forward(self, x: Tensor, state: Past | None = None) -> tuple[Tensor, Past]:
+        """Outputs (lanes, samples, 1) for x (lanes, samples, 1 + n_frequencies), and the state after them."""
+        count, pasts = state or (0, None)
+        units, kept = self.lift(x), []
+        if self.positions:
+            units = units + sinusoids(count, x.shape[1], self.size)
+        for k, layer in enumerate(self.layers):
+            units, now = layer(units, pasts[k] if pasts else None)
+            kept.append(now)
+        return self.head(units), (count + x.shape[1], kept)
 
 
 def transformer(n_frequencies: int, positions: bool) -> Transformer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +14,9 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from lib.lessons.instruments import saved_bytes
-from lib.lessons.n08_comparison import TASKS, lanes
+from lib.lessons.n08_comparison import TASKS, descend, lanes
 from lib.model import StatefulLSTMExtractor
-from lib.recipe import TrainingConfig, cosine, prepare_weights, signal_weights
+from lib.recipe import TrainingConfig, prepare_weights, signal_weights
 from lib.settings import usual_torch
 from lib.signals import Array, SignalSpec
 
@@ -99,21 +100,19 @@ def train_windows(
         updates: break off after so many; default: the window's own number.
         progress_bar: show one.
     """
-    model, losses = new_model(window.task, weight_seed, window.prepared), []
-    optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.99))
-    stream, steps = window.stream(), range(updates or window.updates)
-    for update in tqdm(steps, window.name, disable=not progress_bar, leave=False):
+    model, stream = new_model(window.task, weight_seed, window.prepared), window.stream()
+
+    def loss_of(_update: int) -> Tensor:
         x, y, reset = next(stream)
-        loss = nn.functional.mse_loss(model(x, reset_state=reset), y)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.param_groups[0]["lr"] = rate * cosine(update / window.updates)
-        optimizer.step()
+        return nn.functional.mse_loss(model(x, reset_state=reset), y)
+
+    count, losses = updates or window.updates, []
+    course = islice(descend(model, loss_of, rate, window.updates), count)
+    for loss in tqdm(course, window.name, count, disable=not progress_bar, leave=False):
         model.detach_state()
         if window.task == "assignment":
             signal_weights(model).zero_()
-        losses.append(loss.item())
+        losses.append(loss)
     model.reset_state()
     return model.eval(), losses
 

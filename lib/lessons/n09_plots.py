@@ -14,7 +14,7 @@ from lib.lessons.n09_tuning import Deception, Effect
 from lib.signals import Array
 
 
-def effects(found: Mapping[str, Effect], trainings: int) -> Picture:
+def effect_bars(found: Mapping[str, Effect], trainings: int) -> Picture:
     """A row per point: its error over that of the recipe as shipped, draw by draw, and the interval of the median."""
     names = sorted(found, key=lambda name: -found[name].median)
     figure, axes = panels(height=0.25 * len(names) + 1.1)
@@ -99,7 +99,7 @@ def deceptions(found: Mapping[int, Deception]) -> Picture:
     )
 
 
-def lengths(short: Sequence[float], full: Sequence[float], names: Sequence[str]) -> Picture:
+def short_and_full(short: Sequence[float], full: Sequence[float], names: Sequence[str]) -> Picture:
     """Medians of the validation error after the short recipe and after the full one, a mark for each point."""
     figure, axes = panels(height=3.6)
     for x, y, name, colour, marker in zip(

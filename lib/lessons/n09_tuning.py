@@ -1,14 +1,20 @@
-"""Notebook 09: a study of settings: trials by point, effects with intervals, what interacts, how tuning deceives."""
+"""Notebook 09: a study of settings: effects with intervals, what interacts, how tuning deceives."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy  # type: ignore[import-untyped]  # `scipy.stats` is loaded when it is used: it takes a second
 
-from lib.signals import Array
+from lib.loader import FrequencyDataset
+from lib.model import ModelConfig
+from lib.recipe import TrainingConfig, TrainingRun, anneal
+from lib.signals import Array, SignalSpec
+from lib.training import train
 
 BASE = "as shipped"
 PAIRS = ("two layers, dropout 0.1", "linear output")  # points of one change that takes two settings
@@ -94,12 +100,10 @@ def interval(values: Array, miss: float = 0.1) -> tuple[float, float]:
     A draw lies below that median as often as above it. So the lowest and the highest value miss it with probability
     2 / 2ⁿ, and the k-th from either end as a binomial distribution says; the narrowest such pair is taken.
     """
-    n, ordered = len(values), np.sort(values)
-    tails = 2 * np.cumsum([math.comb(n, k) for k in range(n)]) / 2**n
-    k = int((tails <= miss).sum())
-    if k == 0:
-        raise ValueError(f"values: {n} are too few, must be at least {math.ceil(1 - math.log2(miss))}")
-    return float(ordered[k - 1]), float(ordered[n - k])
+    found = scipy.stats.quantile_test(values, p=0.5).confidence_interval(1 - miss)
+    if np.isnan(found.low):
+        raise ValueError(f"values: {len(values)} are too few, must be at least {math.ceil(1 - math.log2(miss))}")
+    return float(found.low), float(found.high)
 
 
 class Effect(NamedTuple):
@@ -157,7 +161,7 @@ def shares(grid: Mapping[tuple[Any, Any], Array]) -> dict[str, float]:
     """
     rows, columns = (sorted({place[k] for place in grid}) for k in (0, 1))
     errors = np.array([[grid[row, column] for column in columns] for row in rows])  # (rows, columns, draws)
-    ranks = errors.ravel().argsort().argsort().reshape(errors.shape).astype(float)
+    ranks = scipy.stats.rankdata(errors, axis=None).reshape(errors.shape)
     mean, cells = ranks.mean(), ranks.mean(axis=2)
     row, column = cells.mean(axis=1, keepdims=True) - mean, cells.mean(axis=0, keepdims=True) - mean
     squares = {
@@ -169,12 +173,6 @@ def shares(grid: Mapping[tuple[Any, Any], Array]) -> dict[str, float]:
     parts["draw"] = float(((ranks - cells[..., None]) ** 2).mean())
     total = sum(parts.values())
     return {name: part / total for name, part in parts.items()}
-
-
-def ranks_alike(first: Sequence[float], second: Sequence[float]) -> float:
-    """Spearman's rank correlation of two rows of numbers without ties."""
-    own, other = (np.argsort(np.argsort(values)) for values in (first, second))
-    return float(np.corrcoef(own, other)[0, 1])
 
 
 class Deception(NamedTuple):
@@ -211,13 +209,6 @@ def deception(scores: Array, candidates: int, studies: int = 4000, seed: int = 0
     return Deception(*found)
 
 
-def best_of(values: Array, candidates: int, studies: int = 4000, seed: int = 0) -> Array:
-    """The lowest of some values drawn without repetition, as a factor of the median of all; (studies,)."""
-    generator = np.random.default_rng(seed)
-    drawn = [generator.choice(values, candidates, replace=False).min() for _ in range(studies)]
-    return np.array(drawn) / np.median(values)
-
-
 def choose(trials: Iterable[Trial]) -> str:
     """The rule: of the points that beat the recipe as shipped, that with the lowest median error; else the recipe.
 
@@ -229,3 +220,18 @@ def choose(trials: Iterable[Trial]) -> str:
         if effect.high < 1 and effect.succeeded == len(effect.ratios)
     }
     return min(better, key=lambda name: better[name]) if better else BASE
+
+
+def seconds_of_update(size: int, horizon: int = 2500, updates: int = 2) -> float:
+    """The shortest of some updates of a network of this hidden size from reset, in seconds, on this computer."""
+    spec = SignalSpec(duration=horizon / SignalSpec().sample_rate)
+    config = TrainingConfig(anneal_updates=updates, validate_every=updates + 1)
+    moments = [time.perf_counter()]
+
+    def timed(run: TrainingRun) -> Iterator[float]:
+        for loss in anneal(run):
+            moments.append(time.perf_counter())
+            yield loss
+
+    train(FrequencyDataset(spec, 1), config, ModelConfig(hidden_size=size), progress_bar=False, stages=(timed,))
+    return float(np.diff(moments).min())

@@ -5,30 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lib.settings import SettingsError
-from lib.studies import hyperparameters, networks, variants
+from lib.studies import comparisons, hyperparameters, variants
 from lib.studies.keep import Study, compute, is_current, stamp
 
+TRIALS = Study(hyperparameters.hyperparameters, notebooks=(hyperparameters.TRIAL,))
 STUDIES = {
     study.name: study
     for study in (
-        Study("weight_seeds", variants.weight_seeds),
-        Study("signals", variants.signals),
-        Study("hidden_size", variants.hidden_size),
-        Study("stages", variants.stages),
-        Study("design", variants.design),
-        Study("signal_weights", variants.signal_weights),
-        Study("training_grid", variants.training_grid),
-        Study("policies", variants.policies),
-        Study("cuts", variants.cuts),
-        Study("lengths", networks.lengths),
-        Study("networks", networks.networks),
-        Study("hyperparameters", hyperparameters.hyperparameters, notebooks=(hyperparameters.TRIAL,)),
+        *map(Study, (variants.weight_seeds, variants.signals, variants.hidden_size, variants.stages, variants.design)),
+        *map(Study, (variants.signal_weights, variants.training_grid, variants.policies, variants.cuts)),
+        *map(Study, (comparisons.lengths, comparisons.networks)),
+        TRIALS,
     )
 }
-SHIPPED = {  # they also write the networks that are shipped
-    "reference": Study("reference", variants.reference, "reference"),
-    "extractors": Study("extractors", variants.extractors, "extractors"),
-}
+# Each has a command of its own, and also writes the networks that are shipped.
+SHIPPED = {study.name: study for study in map(Study, (variants.reference, variants.extractors))}
 
 
 def compute_all(names: Sequence[str] = ()) -> None:

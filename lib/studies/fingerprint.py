@@ -7,7 +7,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import nbformat
 
@@ -15,13 +15,6 @@ LIB = Path(__file__).parents[1]
 WITHOUT_NUMBERS = ("lib.run", "lib.studies.keep")  # they execute, render and keep: no number depends on them
 LOOSE = ""  # the name of statements that define nothing, such as a loop that fills a table
 Place = tuple[str, str]  # a module, or the path of a notebook; and a name that it defines
-
-
-class Module(NamedTuple):
-    """What a module defines and what it imports from the library."""
-
-    definitions: dict[str, list[ast.stmt]]  # functions, classes and constants, by name
-    imports: dict[str, tuple[str, str]]  # name: the module that it comes from, and its name there; "": the module
 
 
 def path_of(module: str) -> Path:
@@ -41,22 +34,26 @@ def source_of(module: str) -> str:
 
 
 @functools.cache
-def parsed(module: str) -> Module:
-    """What a module defines at its top, and imports anywhere."""
-    tree, found = ast.parse(source_of(module)), Module({}, {})
+def parsed(module: str) -> tuple[dict[str, list[ast.stmt]], dict[str, Place]]:
+    """What a module defines at its top; and what it imports anywhere: from which module, and its name there."""
+    tree = ast.parse(source_of(module))
+    definitions: dict[str, list[ast.stmt]] = {}
+    imports: dict[str, Place] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names = (alias.name if alias.asname else alias.name.split(".")[0] for alias in node.names)
-            found.imports.update({a.asname or name: (name, "") for a, name in zip(node.names, names, strict=True)})
+            for alias in node.names:
+                name = alias.name if alias.asname else alias.name.split(".")[0]
+                imports[alias.asname or name] = name, ""
         elif isinstance(node, ast.ImportFrom):
-            found.imports.update({a.asname or a.name: (str(node.module), a.name) for a in node.names})
+            imports |= {a.asname or a.name: (str(node.module), a.name) for a in node.names}
     for statement in tree.body:
-        for name in _defined_by(statement):
-            found.definitions.setdefault(name, []).append(statement)
-    return found
+        for name in defined_by(statement):
+            definitions.setdefault(name, []).append(statement)
+    return definitions, imports
 
 
-def _defined_by(statement: ast.stmt) -> list[str]:
+def defined_by(statement: ast.stmt) -> list[str]:
+    """The names that a statement at the top of a module defines."""
     if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return [statement.name]
     if isinstance(statement, (ast.Assign, ast.AugAssign, ast.AnnAssign)):
@@ -67,31 +64,30 @@ def _defined_by(statement: ast.stmt) -> list[str]:
 
 def place_of(module: str, names: Sequence[str]) -> Place | None:
     """Where ``names[0].names[1]…``, as it stands in a module, is defined; None outside the library."""
-    first, *rest = names
-    if first in parsed(module).definitions:
+    (first, *rest), (definitions, imports) = names, parsed(module)
+    if first in definitions:
         return module, first
-    source, name = parsed(module).imports.get(first, (f"{module}.{first}", ""))
+    source, name = imports.get(first, (f"{module}.{first}", ""))
     if name and path_of(f"{source}.{name}").is_file():
         source, name = f"{source}.{name}", ""
     inside = [name, *rest] if name else rest
-    if not inside or source.split(".")[0] != LIB.name or not path_of(source).is_file():
-        return None
-    return place_of(source, inside)
+    known = inside and source.split(".")[0] == LIB.name and path_of(source).is_file()
+    return place_of(source, inside) if known else None
 
 
 def definitions(roots: Sequence[Callable[..., Any] | Path]) -> dict[Place, str]:
     """The definitions that functions or notebooks use, directly or through others, in a form without words.
 
-    Comments, docstrings, formatting and import statements do not count, and neither does the module in which a
-    definition stands. Methods belong to their class. What is reached by `getattr` or `globals` is not found.
+    Comments, docstrings, layout, imports and the module of a definition do not count. Methods belong to their class.
+    What is reached by `getattr` or `globals` is not found.
     """
     found: dict[Place, str] = {}
     waiting: list[Place] = []
     for root in roots:
         if isinstance(root, Path):
-            waiting += [(str(root), name) for name in parsed(str(root)).definitions]
+            waiting += [(str(root), name) for name in parsed(str(root))[0]]
         else:
-            waiting.append((root.__module__, root.__qualname__.split(".")[0]))
+            waiting.append((root.__module__, root.__name__))
     while waiting:
         place = waiting.pop()
         if place not in found and not place[0].startswith(WITHOUT_NUMBERS):
@@ -104,7 +100,7 @@ def definitions(roots: Sequence[Callable[..., Any] | Path]) -> dict[Place, str]:
 def read(place: Place) -> tuple[str, set[Place]]:
     """What stands at a place, without words, and the places that it uses."""
     module, name = place
-    statements = parsed(module).definitions.get(name, [])
+    statements = parsed(module)[0].get(name, [])
     used = (place_of(module, names) for statement in statements for names in _dotted(statement))
     return repr(_plain(statements)), {(module, LOOSE), *filter(None, used)}
 
@@ -121,7 +117,7 @@ def _dotted(statement: ast.stmt) -> Iterator[list[str]]:
 
 
 def _plain(value: Any) -> Any:
-    """A piece of code as nested lists, which no version of Python writes in another way."""
+    """A piece of code as nested lists, alike in every version of Python; without imports and texts that do nothing."""
     if isinstance(value, list):
         return [_plain(part) for part in value if not _is_silent(part)]
     if isinstance(value, ast.AST):

@@ -21,10 +21,13 @@ DIGITS = 7  # that are kept of a number: single precision has no more
 class Study(NamedTuple):
     """What is computed once, into ``lib/reference/<name>.json``."""
 
-    name: str
     compute: Callable[[Keeper], dict[str, Any]]  # gets the results of its jobs from the keeper, and returns all
-    command: str = ""  # of `python -m lib`, that computes it; default: "studies NAME"
     notebooks: tuple[Path, ...] = ()  # that it executes
+
+    @property
+    def name(self) -> str:
+        """That of the function."""
+        return self.compute.__name__
 
     @property
     def path(self) -> Path:
@@ -95,9 +98,7 @@ def compute(study: Study) -> None:
     with locked(RUNS / "studies" / study.name), tqdm(desc=study.name, total=last, unit=" jobs") as bar:
         keep = Keeper(study, bar)
         results = study.compute(keep)
-    command = study.command or f"studies {study.name}"
-    about = {"command": f"python -m lib {command}", "code": keep.mark["code"], "jobs": keep.jobs}
-    write_metrics(study.path, rounded(results), about)
+    write_metrics(study.path, rounded(results), {"code": keep.mark["code"], "jobs": keep.jobs})
 
 
 def _parameters(study: Study) -> dict[str, Any]:

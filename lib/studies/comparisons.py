@@ -18,7 +18,7 @@ from lib.lessons.n08_comparison import (
     TIMES,
     WEIGHT_SEEDS,
     Job,
-    binned,
+    in_bins,
     lanes,
     train_network,
 )
@@ -124,4 +124,4 @@ def error_over_time(network: nn.Module, task: str) -> Array:
     for first in range(0, len(seeds), 4):
         x, y = lanes(spec, seeds[first : first + 4])
         found.append((run_on(network, x) - y)[..., 0].square().double().numpy())
-    return binned(np.concatenate(found), task)
+    return in_bins(np.concatenate(found), task)
