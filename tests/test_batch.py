@@ -154,16 +154,16 @@ def test_faults_inside_a_notebook_stay_with_their_run(bench):
     }
     bench.write("\n".join(f"if weight_seed == {seed}: {act}" for seed, act in acts.items()))
     notebook = nbformat.read(bench.notebook, as_version=4)
-    notebook.cells += [nbformat.v4.new_code_cell("time.sleep(0.5 * (weight_seed == 9))") for _ in range(50)]
+    notebook.cells += [nbformat.v4.new_code_cell("time.sleep(0.6 * (weight_seed == 9))") for _ in range(50)]
     nbformat.write(notebook, bench.notebook)
-    ended = bench.run("-p", "weight_seed", "0..9", "--timeout", "20", "--workers", "2")
+    ended = bench.run("-p", "weight_seed", "0..9", "--timeout", "25", "--workers", "2")
     assert ended.returncode == 1
     assert "4 of 10 runs finished, 6 failed; in 1 of the finished a claim does not hold" in ended.stdout
     assert "Traceback" not in ended.stdout + ended.stderr, "it belongs into the log of its run"
     table = bench.table()
     assert set(table.index[table["state"] == "finished"]) == {0, 3, 5, 8}
     assert table.loc[1, "error"] == "RuntimeError: boom $x_{$ <script>"
-    assert set(table.loc[[2, 6, 9], "error"]) == {"ended by its time limit of 20 s"}
+    assert set(table.loc[[2, 6, 9], "error"]) == {"ended by its time limit of 25 s"}
     assert "died" in table.loc[4, "error"].lower()
     assert "02_odd.json: damaged" in table.loc[7, "error"]
     assert table.loc[8, "error"] == "work, In[3]: 1 < 0"
