@@ -535,7 +535,7 @@ def test_bad_files_are_refused(kind, tmp_path):
 def test_grids_and_lists():
     assert plan.parse_values("x", "3") == [3]
     assert plan.parse_values("x", "1, 4..6,0.5") == [1, 4, 5, 6, 0.5]
-    assert plan.expand({"a": [1, 2], "b": 3}) == [{"a": 1, "b": 3}, {"a": 2, "b": 3}]
+    assert plan.expand({"a": [1, 2], "b": [3]}) == [{"a": 1, "b": 3}, {"a": 2, "b": 3}]
     assert plan.expand({"a": [1, 2]}, [{"b": 5}]) == [{"b": 5, "a": 1}, {"b": 5, "a": 2}]
 
 
