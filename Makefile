@@ -6,7 +6,7 @@ PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: help env run test units pythons publish site pdf student benchmark studies reference constraints lint lab watch clean
+.PHONY: help env run test units pythons publish site pdf student benchmark machines studies reference constraints lint lab watch clean
 
 help:  ## show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14

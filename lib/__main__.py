@@ -23,7 +23,7 @@ from lib.studies.keep import compute
 
 INTERRUPTED = 130  # exit status, as a shell gives it after Ctrl-C
 PRODUCTS = {"site": render.site, "pdf": booklet.booklet, "student": student.student_copy}
-PUBLISHING = {
+WITHOUT_OPTIONS = {
     "site": "render the notebooks as a static site, build/site/index.html",
     "pdf": "print the notebooks as one booklet, build/booklet.pdf (needs Chromium)",
     "student": "copy everything but the solutions to build/student/",
@@ -80,7 +80,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     put = commands.add_parser("publish", help="refresh the committed notebooks, figures and metrics from runs/NAME/")
     put.add_argument("--name", default="default", help="name of the run's folder (default: %(default)s)")
 
-    for name, words in PUBLISHING.items():
+    for name, words in WITHOUT_OPTIONS.items():
         commands.add_parser(name, help=words)
     study = commands.add_parser("studies", help="compute the committed studies again (about four hours)")
     study.add_argument("studies", nargs="*", metavar="STUDY", help=f"which; default: all of {', '.join(STUDIES)}")

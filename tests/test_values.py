@@ -89,24 +89,9 @@ def test_what_yaml_itself_writes_arrives(value):
         assert repr(in_kernel(value_read, KINDS[type(value_read)])) == repr(value_read)
 
 
-PIECES = [
-    *"-1e.,[]{}:'\"\\x!&*#|>%@`?~=\n é",
-    *("inf", "nan", "..", "0x", "null", "true", "!!bool ", "!!int ", "!!set "),
-]
-PIECES += [
-    "2026-01-01",
-    "&a",
-    "*a",
-    "- ",
-    ": ",
-    "<<",
-    "\\ud800",
-    "\\ud83d\\ude00",
-    "1e999",
-    "---\n",
-    "0..3",
-    "!!binary ",
-]
+PIECES = [*"-1e.,[]{}:'\"\\x!&*#|>%@`?~=\n é", "---\n", "- ", ": ", "<<", "&a", "*a", "\\ud800", "\\ud83d\\ude00"]
+PIECES += ["inf", "nan", "..", "0x", "null", "true", "1e999", "0..3", "2026-01-01"]
+PIECES += ["!!bool ", "!!int ", "!!set ", "!!binary "]
 
 
 @settings(deadline=None, max_examples=150)
@@ -129,16 +114,7 @@ def test_any_text_is_read_or_refused(text):
             in_kernel(value, 0.5)
 
 
-NEGATIVE = {
-    "-1": -1,
-    "-0x10": -16,
-    "-1_000": -1000,
-    "-1e-3": -1e-3,
-    "-.5": -0.5,
-    "-1.": -1.0,
-    "-0.0": -0.0,
-    "-1E+2": -100.0,
-}
+NEGATIVE = {"-1": -1, "-0x10": -16, "-1_000": -1000, "-1e-3": -1e-3, "-.5": -0.5, "-0.0": -0.0, "-1E+2": -100.0}
 
 
 @pytest.mark.parametrize("text", NEGATIVE)

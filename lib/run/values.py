@@ -66,13 +66,6 @@ def plain(name: str, value: Any) -> Any:
     Raises:
         SettingsError: it is something else; the message says how to write it.
     """
-    try:
-        return _plain(name, value)
-    except RecursionError as error:
-        raise SettingsError(f"{name} = {value!r}: must not hold itself") from error
-
-
-def _plain(name: str, value: Any) -> Any:
     match value:
         case None | bool():
             return value
@@ -93,9 +86,9 @@ def _plain(name: str, value: Any) -> Any:
             except UnicodeDecodeError as error:
                 raise SettingsError(f"{name} = {value!r}: must not hold half of a character") from error
         case list():
-            return [_plain(f"{name}[{k}]", part) for k, part in enumerate(value)]
+            return [plain(f"{name}[{k}]", part) for k, part in enumerate(value)]
         case dict() if all(isinstance(key, str) for key in value):
-            return {_plain(f"a key of {name}", key): _plain(f"{name}[{key!r}]", part) for key, part in value.items()}
+            return {plain(f"a key of {name}", key): plain(f"{name}[{key!r}]", part) for key, part in value.items()}
         case dict():
             raise SettingsError(f"{name} = {value!r}: must have texts as keys; write numbers in quotes, as {{'1': 2}}")
     raise SettingsError(
