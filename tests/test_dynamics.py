@@ -181,9 +181,9 @@ def test_attributions_are_derivatives(model):
         rises = [(last(lag, push) - last(lag, -push)) / 2e-6 for push in 1e-6 * torch.eye(5).double()[1:]]
         assert np.linalg.norm(rises) == pytest.approx(found.selector[lag], rel=1e-4)
     assert (found.S == 0).all(), "the weights from S are zero"
-    ears = trials.attribute(StepMap(trials.with_ears(model, 0.1), ONE[1]), start, lags=30)
-    assert ears.S.min() > 1e-4
-    assert np.allclose(ears.selector, found.selector[:30])
+    ears = trials.attribute(StepMap(trials.with_ears(model, 0.1), ONE[1]), start, lags=40)
+    assert ears.S.mean() > 1e-4
+    assert np.allclose(ears.selector, found.selector)
     step_map = StepMap(trials.untrained(model), ONE[1])
     faded = trials.attribute(step_map, step_map.settle(1000)[None], lags=60)
     assert all(profile[-1] < 1e-6 * profile.max() for profile in faded)
