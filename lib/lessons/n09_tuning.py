@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy  # type: ignore[import-untyped]  # `scipy.stats` is loaded when it is used: it takes a second
+import scipy  # `scipy.stats` is loaded when it is used: it takes a second
 
 from lib.loader import FrequencyDataset
 from lib.model import ModelConfig
