@@ -1,6 +1,5 @@
 import pytest
 import torch
-from browsing import launched
 
 from lib import FrequencyDataset, SignalSpec, StatefulLSTMExtractor
 from lib.run.booklet import find_browser
@@ -30,6 +29,7 @@ def model(spec) -> StatefulLSTMExtractor:
 
 @pytest.fixture(scope="module")  # while it is open, no other event loop can run
 def browser():
+    from browsing import launched
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -1,6 +1,5 @@
 """The rendered deliverable, judged in a real browser: site, booklet, student copy, figures."""
 
-import os
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -10,23 +9,22 @@ import pandas as pd
 import pypdfium2
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from browsing import pale, shoot
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from playwright.sync_api import sync_playwright
 from pypdf import PdfReader
 
 from lib.lessons.contents import QUESTIONS, read_questions, sections
 from lib.lessons.files import find_notebooks
-from lib.run.booklet import booklet, find_browser
+from lib.run.booklet import booklet
 from lib.run.publish import FIGURES, clean
 from lib.run.render import chapter, front, single_page, site
 from lib.run.results import summarize, write_table
 from lib.run.student import without_solutions
 
-CHROMIUM = find_browser()
 NAMES = ["index", *(path.stem for path in find_notebooks())]
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-WIDTHS = {"phone": (390, 844), "desktop": (1440, 1000)}
+DESK, PHONE = {"width": 1440, "height": 1000}, {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +35,6 @@ def pages(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def soups(pages) -> dict[str, BeautifulSoup]:
     return {name: BeautifulSoup((pages / f"{name}.html").read_text(encoding="utf-8"), "html.parser") for name in NAMES}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -89,40 +79,39 @@ def test_every_question_can_be_reached_from_the_index(soups):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", WIDTHS)
 @pytest.mark.parametrize("name", NAMES)
-def test_pages_in_the_browser(pages, browser, name, size, scheme):
-    width, height = WIDTHS[size]
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-    page = context.new_page()
+def test_pages_in_the_browser(pages, browser, name):
+    """Each page is judged whole on a desk, then by its colours in the dark, then by its width on a phone."""
+    page = browser.new_page(viewport=DESK, color_scheme="light")
     requests, errors = [], []
     page.on("request", lambda request: requests.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto((pages / f"{name}.html").as_uri())
     page.evaluate("document.fonts.ready")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the window"
     assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
     assert page.evaluate("[...document.fonts].some(font => font.family === 'Stix' && font.status === 'loaded')")
     page.evaluate("document.querySelectorAll('details').forEach(fold => fold.open = true)")
-    if size == "desktop":  # code is written for the column; a table or a formula may scroll on a phone
-        assert not page.evaluate(
-            "[...document.querySelectorAll('.scroll:has(pre)')].filter(e => !e.closest('.machinery')"
-            " && e.scrollWidth > e.clientWidth).map(e => e.innerText.slice(0, 300))"
-        ), "code is wider than its column"
+    assert not page.evaluate(
+        "[...document.querySelectorAll('.scroll:has(pre)')].filter(e => !e.closest('.machinery')"
+        " && e.scrollWidth > e.clientWidth).map(e => e.innerText.slice(0, 300))"
+    ), "code is wider than its column; a table or a formula may scroll on a phone"
     found = Axe().run(page, options={"preload": False, "runOnly": RULES}).response["violations"]
     assert not [(v["id"], v["nodes"][0]["html"][:200]) for v in found]
-    outside = [url for url in requests if not url.startswith((pages.as_uri(), "data:"))]
-    assert not outside, "a request left the page"
+    shoot(page, f"{name}-desk", full_page=True)
+    page.emulate_media(color_scheme="dark")
+    assert not pale(page, "body")
+    shoot(page, f"{name}-dark", full_page=True)
+    for size in (DESK, PHONE):
+        page.set_viewport_size(size)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the window"
+    shoot(page, f"{name}-phone", full_page=True)
+    assert not [url for url in requests if not url.startswith((pages.as_uri(), "data:"))], "a request left the page"
     assert not errors
-    if folder := os.environ.get("SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"{name}-{size}-{scheme}.png", full_page=True)
-    context.close()
+    page.close()
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_summary_of_a_batch(browser, tmp_path, scheme):
+def test_the_summary_of_a_batch(browser, tmp_path):
     rows = [
         {"folder": f"a={k}-key", "state": "finished", "seconds": 1.0, "error": "", "a": k, "x.mse": k / 7}
         for k in (1, 2)
@@ -130,7 +119,7 @@ def test_the_summary_of_a_batch(browser, tmp_path, scheme):
     rows += [{**rows[0], "folder": "a=3-key", "state": "failed", "error": "<b>it | broke</b>", "a": 3, "x.mse": None}]
     write_table(pd.DataFrame(rows), tmp_path / "runs")
     address = summarize(tmp_path, ["a"]).as_uri()
-    page = browser.new_page(color_scheme=scheme)
+    page = browser.new_page()
     requests = []
     page.on("request", lambda request: requests.append(request.url))
     page.goto(address)
@@ -141,6 +130,8 @@ def test_the_summary_of_a_batch(browser, tmp_path, scheme):
     assert str(tmp_path) not in text, "where it ran is nobody's concern"
     assert requests == [address]
     assert not [(v["id"], v["nodes"]) for v in Axe().run(page, options={"runOnly": RULES}).response["violations"]]
+    page.emulate_media(color_scheme="dark")
+    assert not pale(page, "body")
     page.close()
 
 
@@ -210,7 +201,7 @@ def test_answers_and_the_depth_are_folded_until_a_link_leads_into_them(lesson, b
 
 @pytest.mark.browser
 def test_pages_are_read_with_the_keyboard(pages, browser):
-    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page = browser.new_page(viewport=DESK)
     page.goto((pages / "02_state_management.html").as_uri())
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the text"

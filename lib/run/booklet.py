@@ -82,6 +82,9 @@ def _joined(part: Chapter, ids: dict[Section, str], places: dict[str, str], page
         target = places[href]
         link["href"] = f"#{target}"
         link.append(f" (p. {pages.get(target, 0)})")
+    for cell in soup.select(".text_cell"):
+        if cell.text.strip().startswith(("Next:", "Before:")):  # the contents say it
+            cell.decompose()
     for fold in soup.select("details.solution"):
         fold["open"] = ""
     return str(soup)
