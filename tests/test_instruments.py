@@ -7,7 +7,7 @@ from lib import SignalSpec, generate
 from lib.lessons.instruments import best_linear_prediction, chain_length, lstm_step, record_states, saved_bytes
 from lib.lessons.n01_plots import amplitude_spectrum, autocorrelation
 from lib.lessons.n02_loop import gradient_reach, parameter_gradients
-from lib.lessons.state_plots import orbit
+from lib.lessons.n02_plots import orbit
 
 
 def test_the_equations_are_pytorchs(model, dataset):

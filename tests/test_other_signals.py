@@ -8,13 +8,13 @@ import torch
 
 from lib import FrequencyDataset, SettingsError, SignalSpec, StatefulLSTMExtractor, evaluate, metrics_by_frequency
 from lib.lessons import dynamics, n05_plots
+from lib.lessons import n02_plots as states
 from lib.lessons import n03_plots as training
 from lib.lessons import n04_evaluation as evaluation
 from lib.lessons import n04_plots as plots
 from lib.lessons import n05_generalization as generalization
 from lib.lessons import n06_plots as maps
 from lib.lessons import n06_trials as trials
-from lib.lessons import state_plots as states
 from lib.lessons.clock import clock_figure, measure_clock
 from lib.lessons.figures import render
 from lib.lessons.files import NO_NUMBERS, read_metrics, write_metrics
