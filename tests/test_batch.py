@@ -370,7 +370,7 @@ def cluster(folder: Path, **config: str):
             server.wait(timeout=30)
 
 
-def until(true, seconds: float = 200) -> None:
+def until(true, seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not true() and time.monotonic() < end:
         time.sleep(0.1)
@@ -390,7 +390,7 @@ def test_workers_and_schedulers_that_go_cost_repetitions_never_a_verdict(bench, 
         with Client(address, timeout=30) as client:
             until(lambda: len(client.nthreads()) == 1)
         (tmp_path / "go").touch()
-        said, _ = process.communicate(timeout=200)
+        said, _ = process.communicate(timeout=600)
         assert process.returncode == 0, said
         assert "failed:" not in said
         assert list(bench.table()["state"]) == ["finished"] * 3
@@ -401,7 +401,7 @@ def test_workers_and_schedulers_that_go_cost_repetitions_never_a_verdict(bench, 
         until(lambda: len(bench.executions()) == 6)
         bench.wait_for("finished", name="gone")
         second.kill()
-        said, _ = process.communicate(timeout=200)
+        said, _ = process.communicate(timeout=600)
         assert process.returncode == 130, said
         assert "no worker for 3 s; what has finished is kept, and the same command goes on from here" in said
         assert list(bench.table("gone")["state"]) == ["finished", "interrupted", "waiting"]
