@@ -290,7 +290,7 @@ def test_control_c_and_a_kill_stop_a_batch_and_the_same_command_goes_on(bench, t
     assert "the same command goes on from here" in said
     assert "Traceback" not in said
     assert not psutil.wait_procs(children, timeout=5)[1], "a kernel was left behind"
-    states = list(bench.table()["state"])
+    states = sorted(bench.table()["state"])  # which run begins first is the scheduler's choice
     assert states == ["finished", "finished", "interrupted", "interrupted", "waiting", "waiting"]
 
     bench.write(WAIT + "time.sleep(0.05)")
