@@ -42,7 +42,8 @@ class StepMap:
     def jacobian(self, s: Tensor) -> Tensor:
         """How the next state (a row) changes with each number of this one (a column).
 
-        From (lanes, 2 · units) to (lanes, 2 · units, 2 · units), by automatic differentiation.
+        From (lanes, 2 · units) to (lanes, 2 · units, 2 · units), by automatic
+        differentiation.
         """
         return vmap(jacrev(self.step), chunk_size=64)(s)
 

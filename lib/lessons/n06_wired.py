@@ -32,7 +32,12 @@ def _rows(network: StatefulLSTMExtractor, gate: str, units: Sequence[int]) -> li
     return [GATES.index(gate) * network.config.hidden_size + unit for unit in units]
 
 
-def open_gate(network: StatefulLSTMExtractor, gate: str, units: Sequence[int], opening: Array | float) -> None:
+def open_gate(
+    network: StatefulLSTMExtractor,
+    gate: str,
+    units: Sequence[int],
+    opening: Array | float,
+) -> None:
     """Let each selector open a gate of these units so far: one opening each, or for all.
 
     An opening is what the sigmoid gives, between 0 and 1. The weights from the
