@@ -81,21 +81,23 @@ def kalman(spec: SignalSpec, mixed: Array, normalized: bool = False) -> Array:
     Args:
         spec: the frequencies and the noise.
         mixed: S(t), (sequences, n_samples) or (n_samples,).
-        normalized: give each pair of a sine and its cosine the length that it has on average, because a pure sine has
-            amplitude one; no longer linear.
+        normalized: give each pair of a sine and its cosine the length that it has
+            on average, because a pure sine has amplitude one; no longer linear.
 
     Returns:
         The estimates, (sequences, n_frequencies, n_samples), or without the first axis.
     """
     F, H, (gains, expected) = transition(spec), observation(spec), kalman_gains(spec)
-    x, states = np.zeros((*mixed.shape[:-1], len(F))), []  # the mean of a sine of unknown phase is zero
+    x = np.zeros((*mixed.shape[:-1], len(F)))  # a sine of unknown phase has mean zero
+    states = []
     for z, K in zip(mixed.T, gains, strict=True):
         x = x @ F.T  # predict
         x = x + np.multiply.outer(z - x @ H, K)  # correct
         states.append(x)
     sines, cosines = (np.stack(states, axis=-1)[..., k::2, :] for k in (0, 1))
-    if normalized:  # the mean square of the length is 1, less the error that is still expected of both
-        return np.sqrt(1 - 2 * expected) * sines / np.maximum(np.hypot(sines, cosines), 1e-12)
+    if normalized:  # the mean square of the length is 1, less the expected errors
+        length = np.maximum(np.hypot(sines, cosines), 1e-12)
+        return np.sqrt(1 - 2 * expected) * sines / length
     return sines
 
 
