@@ -8,9 +8,10 @@ computed once and kept in `lib/reference`.
 import os
 import signal
 import sys
+import threading
 from multiprocessing import parent_process
 
-if parent_process() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+if parent_process() and threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches them all; the first one answers it
 elif sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # `python -m lib`: the imports take seconds, in which there is nothing to clean up; `lib.__main__` sets it back.
