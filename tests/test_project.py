@@ -218,7 +218,7 @@ def test_prose_quotes_no_measured_number():
             if cell.cell_type != "markdown":
                 continue
             prose = re.sub(r"\$[^$]*\$|`[^`]*`|^#+ .*$|\]\([^)]*\)", "", cell.source, flags=re.MULTILINE)
-            prose = re.sub(r"(?:section|in|repeat|Exercise) \d\.\d", "", prose)
+            prose = re.sub(r"(?:[Ss]ection|in|see|repeat|Exercise) \d\.\d+", "", prose)
             numbers = set(re.findall(r"\d+\.\d+|\d+e-?\d+", prose)) - PERMITTED_DECIMALS
             assert not numbers, f"{path.stem}: {numbers} in {cell.source[:80]!r}"
 

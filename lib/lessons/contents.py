@@ -58,7 +58,7 @@ class Section(NamedTuple):
     @property
     def minutes(self) -> int:
         """How long it takes, if a line such as ``*12 minutes*`` below its heading says so; else 0."""
-        told = re.match(r"\s*\*(\d+) minutes?\*", self.text)
+        told = re.match(r"\s*\*(\d+) minutes?(, and \d+ for your turn)?\*", self.text)
         return int(told[1]) if told else 0
 
     @property

@@ -119,7 +119,7 @@ def growth(run: TrainingRun, spec: SignalSpec) -> Picture:
 def starts(runs: Mapping[str, Sequence[TrainingRun]], spec: SignalSpec) -> Picture:
     """The horizon over the updates of growth, for several beginnings: a line per weight seed."""
     figure, axes = panels(height=2.8)
-    for (name, tried), color, style in zip(runs.items(), (RED, GREEN, BLUE), ("-", "--", "-"), strict=True):
+    for (name, tried), color, style in zip(runs.items(), (RED, GREEN, BLUE), (":", "--", "-"), strict=True):
         for count, run in enumerate(tried):
             end = run.stage_ends["grow"]
             horizons = np.array(run.history["horizon"][:end]) / spec.sample_rate

@@ -49,7 +49,7 @@ def check_scores(my_scores: Scores | None) -> None:
             return "return four numbers, one of each frequency: the samples lie along axis 1"
         return bool(np.allclose(values, expected, rtol=0, atol=5e-3)) or known(mistakes, values) or False
 
-    check("of section 4.3", my_scores, is_right, "R² = 1 − Σ(y−ŷ)² / Σ(y−ȳ)², the sums along axis 1")
+    check("of section 4.11", my_scores, is_right, "R² = 1 − Σ(y−ŷ)² / Σ(y−ȳ)², the sums along axis 1")
 
 
 def check_late(my_late_mse: LateMse | None, model: StatefulLSTMExtractor, dataset: FrequencyDataset) -> None:

@@ -28,8 +28,8 @@ def graph_1(spec: SignalSpec, mixed: Array, prediction: Array, index: int = 1, s
     time = spec.time[shown]
     figure, axes = panels(height=3.4)
     axes.plot(time, mixed[shown], color=GREY, linewidth=0.6, linestyle="-", label="noisy mixed input S")
-    axes.plot(time, spec.targets[index, shown], color=BLUE, linewidth=2.2, linestyle="-", label="target")
-    dots = {"linestyle": "none", "marker": "o", "markersize": 2.8}
+    axes.plot(time, spec.targets[index, shown], color=BLUE, linewidth=3, alpha=0.5, linestyle="-", label="target")
+    dots = {"linestyle": "none", "marker": "o", "markersize": 3}
     axes.plot(time[::10], prediction[index, shown][::10], color=RED, label="output, every 10th sample", **dots)
     label(axes, "time (s)", "S, target, output", f"f = {spec.names[index]}", legend=True)
     return Picture(

@@ -52,7 +52,7 @@ def check_order(my_order: Order | None) -> None:
         return True
 
     hint = "draw one order of the samples from the seed, and index S by it in a copy of the inputs"
-    check("of section 5.4", my_order, is_right, hint)
+    check("of section 5.3", my_order, is_right, hint)
 
 
 def check_1(names: Any) -> None:

@@ -165,7 +165,7 @@ def chapter(notebook: Path) -> Chapter:
     for tag, section in zip(headings_of(soup), found, strict=True):
         tag["id"] = section.anchor
     for minutes in soup.select(":is(h2, h3) + p > em:first-child"):
-        if re.fullmatch(r"\d+ minutes?", minutes.text):
+        if re.fullmatch(r"\d+ minutes?(, and \d+ for your turn)?", minutes.text):
             minutes["class"] = "minutes"
     for image in soup.select("img[data-name]"):
         if (FIGURES / f"{image['data-name']}.svg").exists():
