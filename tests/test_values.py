@@ -5,7 +5,6 @@ import io
 import itertools
 import json
 import logging
-import math
 import re
 import sys
 
@@ -147,10 +146,9 @@ def test_values_of_a_grid_in_a_file(tmp_path):
     assert grid["c"] == [[1, 2], [3]]
     assert (grid["d"], grid["e"], grid["f"]) == (["0..2"], ["grün"], [None, ""])
     assert len(plan.expand(grid)) == 3 * 4 * 2 * 2
-    for text in ("grid: 0x", "runs: 0x", "grid: {a: 0x", "runs: [0x"):
-        file.write_text(text + "f" * 5000 + {"{": "}", "[": "]"}.get(text[6], ""), encoding="utf-8")
-        with pytest.raises(SettingsError, match="4300 digits"):
-            plan.read_plan(file)
+    file.write_text(f"grid: {{a: 0x{'f' * 5000}}}", encoding="utf-8")
+    with pytest.raises(SettingsError, match="4300 digits"):
+        plan.read_plan(file)
 
 
 REFUSED = {  # default, value as it is given, what the message must say
@@ -254,13 +252,6 @@ def test_two_cells_of_parameters_are_refused(tmp_path):
     notebook.cells[0].cell_type = "markdown"
     with pytest.raises(SettingsError, match=r"n\.ipynb"):
         notebooks.parameters_of(path)
-
-
-def test_a_batch_refuses_what_json_cannot_hold(tmp_path):
-    path = write(tmp_path / "n.ipynb", parameters="run_dir = ''\nx = None")
-    for value in (math.nan, -math.inf, [math.inf], {1: 2}, "\ud800"):
-        with pytest.raises(SettingsError, match="must"):
-            plan.plan([str(path)], [{"x": value}], tmp_path)
 
 
 def test_values_arrive_in_a_kernel_of_this_environment(tmp_path, monkeypatch, caplog):
