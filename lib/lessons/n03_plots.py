@@ -30,7 +30,7 @@ def valleys(tried: Array, losses: Mapping[str, Array], frequency: float) -> Pict
         figure,
         f"Mean squared error of a sine over its frequency; zero at {frequency:g} Hz, and one far away. The valley "
         f"around {frequency:g} Hz is the narrower the longer the horizon is; where the error is below one half it is "
-        f"{told} wide. Outside of it the curve is nearly flat.",
+        f"{told} wide. Outside of it the curve stays near one, with ripples.",
     )
 
 
@@ -69,7 +69,7 @@ def history(run: TrainingRun, spec: SignalSpec) -> Picture:
         figure,
         f"Three curves over {run.updates} updates, on logarithmic scales; the stages end at {told}. Squared error: the "
         "loss over the horizon stays low while the horizon grows; the validation error over the whole recording "
-        f"starts at {y[0]:.1g} and ends at {min(y):.0e}, with the last fall in the stages tune and polish. Horizon: "
+        f"starts at {y[0]:.1g} and ends at {min(y):.0e}, with the last fall in the stage polish. Horizon: "
         f"it climbs in steps from {run.history['horizon'][0] / spec.sample_rate:.2g} s to "
         f"{run.horizon / spec.sample_rate:g} s, with a long rest in the stage anneal. Learning rate: it falls as the "
         "horizon grows, and along a cosine in that stage.",
