@@ -2,7 +2,6 @@
 
 import errno
 import json
-import logging
 import os
 import re
 import shutil
@@ -16,19 +15,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import dask
+import nbformat
 import pandas as pd
 import psutil
 import pytest
 from distributed import Client, LocalCluster
 from filelock import FileLock
-from small_notebooks import write
 
 from lib import CheckpointError, SettingsError
-from lib.__main__ import main
+from lib.__main__ import main, parse
 from lib.checkpoint import REFERENCE_CHECKPOINT, load_checkpoint, load_model, save_checkpoint
 from lib.lessons import files
-from lib.run import batch, notebooks, plan, results, worker
+from lib.run import batch, notebooks, plan, worker
 
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 PARAMETERS = """
 run_dir: str = ""  # folder of the run
 weight_seed: int = 0  # what to do
@@ -36,18 +37,15 @@ label: str = "none"  # any text
 number: int = 0  # any number
 """
 BODY = """
-import json, os, pathlib, psutil, time
+import json, os, pathlib, time
 folder = pathlib.Path(run_dir)
-go = (folder.parent.parent / "go").exists
 with open({log!r}, "a", encoding="utf-8") as log:
     print(weight_seed, file=log)
 {act}
 (folder / "metrics").mkdir(exist_ok=True)
-results = {{"x_mse": float("inf") if weight_seed else 1.0, "y": 10 ** 400, "z_mse": weight_seed / 7}}
-content = {{"parameters": {{}}, "versions": {{}}, "results": results}}
+content = {{"parameters": {{}}, "versions": {{}}, "results": {results}}}
 (folder / "metrics" / "01_result.json").write_text(json.dumps(content), encoding="utf-8")
 """
-UNTIL_GO = "while weight_seed >= {first} and not go():\n    {act}"
 
 
 class Bench:
@@ -56,39 +54,42 @@ class Bench:
     def __init__(self, folder: Path):
         self.folder, self.log, self.notebook = folder, folder / "executions.txt", folder / "work.ipynb"
 
-    def write(self, act: str = "", *more: str) -> None:
-        body = BODY.format(log=str(self.log), act=act).strip()
-        write(self.notebook, body, *more, parameters=PARAMETERS.strip())
+    def write(self, act: str = "", results: str = "{'error_mse': weight_seed / 7}") -> None:
+        cells = [
+            nbformat.v4.new_code_cell(PARAMETERS.strip(), metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_code_cell(BODY.format(log=str(self.log), act=act, results=results).strip()),
+        ]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), self.notebook)
 
-    def plan(self, count: int, name: str = "b") -> list[plan.Run]:
-        return plan.plan([str(self.notebook)], [{"weight_seed": k} for k in range(count)], self.folder / name)
-
-    def command(self, *options: str) -> list[str]:
-        where = ["--into", str(self.folder), "--name", "b"]
+    def command(self, *options: str, name: str = "b") -> list[str]:
+        where = ["--into", str(self.folder), "--name", name]
         return [sys.executable, "-m", "lib", "batch", str(self.notebook), *where, *options]
 
-    def run(self, *options: str, **how: object) -> subprocess.CompletedProcess:
+    def run(self, *options: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            self.command(*options), cwd=files.ROOT, capture_output=True, encoding="utf-8", timeout=1200, **how
+            self.command(*options), cwd=files.ROOT, capture_output=True, encoding="utf-8", timeout=600
         )
 
-    def start(self, *options: str) -> subprocess.Popen:
+    def start(self, *options: str, name: str = "b") -> subprocess.Popen:
         return subprocess.Popen(
-            self.command(*options), cwd=files.ROOT,
+            self.command(*options, name=name), cwd=files.ROOT,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
             start_new_session=True,
         )  # fmt: skip
 
-    def table(self) -> pd.DataFrame:
-        return pd.read_parquet(self.folder / "b" / "runs.parquet").set_index("weight_seed").sort_index()
+    def table(self, name: str = "b") -> pd.DataFrame:
+        return pd.read_parquet(self.folder / name / "runs.parquet").set_index("weight_seed").sort_index()
 
     def executions(self) -> list[int]:
         return [int(line) for line in self.log.read_text(encoding="utf-8").split()] if self.log.exists() else []
 
-    def finished(self, name: str = "b") -> int:
-        texts = [path.read_text(encoding="utf-8") for path in self.folder.glob(f"{name}/*/status.json")]
-        return sum('"state": "finished"' in text for text in texts)
+    def wait_for(self, state: str, count: int = 1, name: str = "b") -> None:
+        def there() -> bool:
+            texts = [path.read_text(encoding="utf-8") for path in self.folder.glob(f"{name}/*/status.json")]
+            return sum(f'"state": "{state}"' in text for text in texts) >= count
+
+        until(there)
 
 
 @pytest.fixture
@@ -98,18 +99,112 @@ def bench(tmp_path) -> Bench:
     return bench
 
 
-@pytest.fixture(autouse=True)
-def _sigterm():
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
+ODD = ["../../../escape", "$(touch made); rm -rf .", "quote \" and '", "line\nbreak\t", "/etc/passwd", "..", "ünï"]
 
 
-def until(true, seconds: float = 600) -> None:
-    end = time.monotonic() + seconds
-    while not true() and time.monotonic() < end:
-        time.sleep(0.1)
-    assert true()
+def test_a_batch_and_what_is_skipped_or_done_again(bench, tmp_path):
+    """Seven runs with odd labels and odd results; one fails at first, three are damaged, and one more is asked for."""
+    bench.write(
+        "if weight_seed == 6 and not (folder.parent.parent / 'go').exists(): raise RuntimeError('boom')",
+        results="{'x_mse': float('inf') if weight_seed else 1.0, 'y': 10 ** 400, 'z_mse': weight_seed / 7}",
+    )
+    file, runs = tmp_path / "odd.yml", [{"label": text, "weight_seed": k} for k, text in enumerate(ODD)]
+    runs[0]["number"] = 2**64
+    file.write_text(json.dumps({"runs": runs}), encoding="utf-8")
+    before = {path.name for path in tmp_path.iterdir()}
+    first = bench.run("-f", str(file), "--workers", "2")
+    assert first.returncode == 1, first.stderr
+    assert "6 of 7 runs finished, 1 failed" in first.stdout
+    assert re.search(r"dashboard: http://\S+:\d+/status", first.stdout)
+    table = bench.table()
+    assert list(table["label"]) == ODD
+    assert list(table["01_result.z_mse"] * 7)[:6] == [0, 1, 2, 3, 4, 5]
+    assert list(table["number"]) == [str(2**64), *"000000"], "beyond 64 bits the column is text"
+    assert (bench.folder / "b/runs.csv").read_text(encoding="utf-8").count("finished") == 6
+    page = (bench.folder / "b/summary.html").read_text(encoding="utf-8")
+    assert "7 runs" in page
+    assert "z_mse" in page
+    folders = [bench.folder / "b" / name for name in table["folder"]]
+    assert {path for path in (tmp_path / "b").iterdir() if path.is_dir()} == {*folders, tmp_path / "b/figures"}
+    assert {path.name for path in tmp_path.iterdir()} == before | {"b", "executions.txt"}
+    assert not list(files.ROOT.glob("made"))
+    assert {"work.ipynb", "metrics", "status.json"} <= {path.name for path in folders[1].iterdir()}
+    assert [path.parent for path in (bench.folder / "b").rglob("*.failed.ipynb")] == [folders[6]]
+
+    (folders[0] / "metrics/01_result.json").write_text('{"parameters": {}, "resu', encoding="utf-8")
+    shutil.rmtree(folders[1] / "metrics")
+    executed = folders[2] / "work.ipynb"
+    executed.write_text(executed.read_text(encoding="utf-8")[:-100], encoding="utf-8")
+    (tmp_path / "go").touch()
+    file.write_text(json.dumps({"runs": [*runs, {"weight_seed": 7}]}), encoding="utf-8")
+    assert bench.run("-f", str(file)).returncode == 0
+    assert sorted(bench.executions()) == [0, 0, 1, 1, 2, 2, 3, 4, 5, 6, 6, 7], "what is missing, cut short or failed"
+
+
+def test_faults_inside_a_notebook_stay_with_their_run(bench):
+    acts = {
+        1: "raise RuntimeError('boom $x_{$ <script>')",
+        2: "time.sleep(1000)",
+        3: "[print('x' * 1_000_000) for _ in range(100)]",
+        4: "os._exit(9)",
+        5: "(folder / 'checkpoint.pt').exists() or (folder / 'checkpoint.pt').write_bytes(b'damaged')",
+        6: "[print('x' * 100_000) for _ in iter(int, 1)]",  # for ever
+        7: "(folder / 'metrics').mkdir(); (folder / 'metrics/02_odd.json').write_text('[1]')",
+        8: "get_ipython().display_pub.publish({'text/plain': ''}, {'failed claim': '1 < 0'})",
+    }
+    bench.write("\n".join(f"if weight_seed == {seed}: {act}" for seed, act in acts.items()))
+    notebook = nbformat.read(bench.notebook, as_version=4)
+    notebook.cells += [nbformat.v4.new_code_cell("time.sleep(0.6 * (weight_seed == 9))") for _ in range(50)]
+    nbformat.write(notebook, bench.notebook)
+    ended = bench.run("-p", "weight_seed", "0..9", "--timeout", "25", "--workers", "2")
+    assert ended.returncode == 1
+    assert "4 of 10 runs finished, 6 failed; in 1 of the finished a claim does not hold" in ended.stdout
+    assert "Traceback" not in ended.stdout + ended.stderr, "it belongs into the log of its run"
+    table = bench.table()
+    assert set(table.index[table["state"] == "finished"]) == {0, 3, 5, 8}
+    assert table.loc[1, "error"] == "RuntimeError: boom $x_{$ <script>"
+    assert set(table.loc[[2, 6, 9], "error"]) == {"ended by its time limit of 25 s"}
+    assert "died" in table.loc[4, "error"].lower()
+    assert "02_odd.json: damaged" in table.loc[7, "error"]
+    assert table.loc[8, "error"] == "work, In[3]: 1 < 0"
+    assert "boom" in (bench.folder / "b/summary.html").read_text(encoding="utf-8")
+    for seed in (1, 2, 4, 6):
+        folder = bench.folder / "b" / table.loc[seed, "folder"]
+        assert (folder / "work.failed.ipynb").exists(), "the partial notebook is kept"
+        assert not (folder / "work.ipynb").exists()
+    printed = bench.folder / "b" / table.loc[3, "folder"] / "work.ipynb"
+    assert printed.stat().st_size < 1_000_000
+    assert "more left out" in printed.read_text(encoding="utf-8")
+    endless = bench.folder / "b" / table.loc[6, "folder"] / "work.failed.ipynb"
+    assert endless.stat().st_size < 1_000_000
+
+
+KILL = "import psutil\n    psutil.Process().parent().kill()\n    time.sleep(60)"  # as a crash, or too little memory
+
+
+@pytest.mark.parametrize(("workers", "seconds"), [("2", 0), ("1", 5)])
+def test_a_run_that_kills_its_worker_each_time_fails_alone(bench, tmp_path, workers, seconds):
+    """And one that does so once is repeated, also if the worker is long in coming back and its memory small."""
+    resource = pytest.importorskip("resource")
+    once = "weight_seed == 1 and not (folder / 'begun').exists()"
+    bench.write(f"if weight_seed == 2 or ({once}):\n    (folder / 'begun').touch()\n    {KILL}")
+    ended = subprocess.run(
+        bench.command("-p", "weight_seed", "0..4", "--workers", workers),
+        env=slow_starts(tmp_path, seconds),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_RSS, (100_000_000, 100_000_000)),  # Dask reads it
+        **HURRY,
+    )
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "4 of 5 runs finished, 1 failed" in ended.stdout
+    table = bench.table()
+    assert list(table.index[table["state"] == "failed"]) == [2]
+    assert "its worker died 3 times" in table.loc[2, "error"]
+    assert re.findall(r"failed: weight_seed=(\d+)", ended.stderr + ended.stdout) == ["2"]
+    assert sorted(bench.executions()) == [0, 1, 1, 2, 2, 2, 3, 4], "tried again, and nothing else was repeated"
+
+
+IMPATIENT = os.environ | {"DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "1ms"}
+HURRY = {"cwd": files.ROOT, "capture_output": True, "text": True, "timeout": 600}
 
 
 def slow_starts(folder: Path, seconds: float) -> dict[str, str]:
@@ -119,125 +214,28 @@ def slow_starts(folder: Path, seconds: float) -> dict[str, str]:
         f"if 'spawn_main' in ' '.join(sys.orig_argv) and pathlib.Path({str(folder / 'executions.txt')!r}).exists():\n"
         f"    time.sleep({seconds})\n"
     )
-    return {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
+    return IMPATIENT | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
 
 
-IMPATIENT = os.environ | {"DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "1ms", "PYTHONDONTWRITEBYTECODE": "1"}
-ODD = ["../../../escape", "$(touch made); rm -rf .", "quote \" and '", "line\nbreak\t", "/etc/passwd", "..", "ünï"]
-LIMIT = 25  # seconds
-KILL = "psutil.Process().parent().kill(); time.sleep(60)"  # as a crash, or too little memory
-ACTS = {
-    1: "if not go(): (folder / 'checkpoint.pt').write_bytes(b'damaged'); raise RuntimeError('boom $x_{$ <script>')",
-    2: "[print('x' * 100_000) for _ in iter(int, 1)]",  # for ever
-    3: "[print('x' * 1_000_000) for _ in range(9)]",
-    4: "os._exit(9)",
-    5: "(folder / 'metrics').mkdir(); (folder / 'metrics/02_odd.json').write_text('[1]')",
-    6: "get_ipython().display_pub.publish({'text/plain': ''}, {'failed claim': '1 < 0'})",
-    # 7: its cells take longer than the limit, each of them does not
-    8: KILL,
-    9: f"if not (folder / 'begun').exists(): (folder / 'begun').touch(); {KILL}",
-}
-SEEDS = range(13)
-
-
-@pytest.fixture(scope="module")
-def executed(tmp_path_factory) -> tuple[Bench, subprocess.CompletedProcess]:
-    """A batch with every kind of run; its workers are long in coming back, and have little memory."""
-    resource = pytest.importorskip("resource")
-    bench = Bench(tmp_path_factory.mktemp("batch"))
-    acts = "\n".join(f"if weight_seed == {seed}:\n    {act}" for seed, act in ACTS.items())
-    bench.write(acts, *[f"time.sleep({LIMIT / 5} * (weight_seed == 7))"] * 8)
-    runs = [{"weight_seed": k, "label": ODD[k]} if k < len(ODD) else {"weight_seed": k} for k in SEEDS]
-    runs[0]["number"] = 2**64
-    (bench.folder / "odd.yml").write_text(json.dumps({"runs": runs}), encoding="utf-8")
-    return bench, bench.run(
-        *("-f", str(bench.folder / "odd.yml"), "--workers", "2", "--timeout", str(LIMIT)),
-        env=IMPATIENT | slow_starts(bench.folder, 3),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_RSS, (100_000_000, 100_000_000)),  # Dask reads it
-    )
-
-
-def test_a_batch_leaves_its_folders_and_a_table(executed):
-    bench, ended = executed
-    assert ended.returncode == 1, ended.stdout + ended.stderr
-    assert "7 of 13 runs finished, 6 failed; in 1 of the finished a claim does not hold" in ended.stdout
-    assert re.search(r"dashboard: http://\S+:\d+/status", ended.stdout)
-    table = bench.table()
-    assert list(table["label"]) == [*ODD, *["none"] * 6]
-    assert list(table["01_result.z_mse"].dropna() * 7) == pytest.approx([0, 3, 6, 9, 10, 11, 12])
-    assert list(table["number"]) == [str(2**64), *"0" * 12], "beyond 64 bits the column is text"
-    assert (bench.folder / "b/runs.csv").read_text(encoding="utf-8").count("finished") == 7
-    page = (bench.folder / "b/summary.html").read_text(encoding="utf-8")
-    assert all(words in page for words in ("13 runs", "z_mse", "boom"))
-    folders = {bench.folder / "b" / name for name in table["folder"]}
-    assert {path for path in (bench.folder / "b").iterdir() if path.is_dir()} == {*folders, bench.folder / "b/figures"}
-    made = {"b", "executions.txt", "odd.yml", "sitecustomize.py", "work.ipynb"}
-    assert {path.name for path in bench.folder.iterdir()} == made
-    assert not list(files.ROOT.glob("made"))
-    whole = bench.folder / "b" / table.loc[0, "folder"]
-    assert {"work.ipynb", "metrics", "status.json"} <= {path.name for path in whole.iterdir()}
-
-
-def test_faults_stay_with_their_run(executed):
-    bench, ended = executed
-    assert "Traceback" not in ended.stdout + ended.stderr, "it belongs into the log of its run"
-    table = bench.table()
-    assert list(table.index[table["state"] == "failed"]) == [1, 2, 4, 5, 7, 8]
-    assert sorted(re.findall(r"failed: weight_seed=(\d+)", ended.stderr + ended.stdout)) == list("124578")
-    assert table.loc[1, "error"] == "RuntimeError: boom $x_{$ <script>"
-    assert set(table.loc[[2, 7], "error"]) == {f"ended by its time limit of {LIMIT} s"}
-    assert "died" in table.loc[4, "error"].lower()
-    assert "02_odd.json: damaged" in table.loc[5, "error"]
-    assert table.loc[6, "error"] == "work, In[3]: 1 < 0"
-    assert "its worker died 3 times" in table.loc[8, "error"]
-    assert sorted(bench.executions()) == [*range(8), 8, 8, 8, 9, 9, 10, 11, 12], "tried again, and no other repeated"
-    for seed in (1, 2, 4, 7):
-        folder = bench.folder / "b" / table.loc[seed, "folder"]
-        assert (folder / "work.failed.ipynb").exists(), "the partial notebook is kept"
-        assert not (folder / "work.ipynb").exists()
-    for seed, name in ((2, "work.failed.ipynb"), (3, "work.ipynb")):
-        printed = bench.folder / "b" / table.loc[seed, "folder"] / name
-        assert printed.stat().st_size < 1_000_000
-        assert "more left out" in printed.read_text(encoding="utf-8")
-
-
-def test_what_is_missing_cut_short_or_failed_is_done_again(executed):
-    bench, _ = executed
-    folders = [bench.folder / "b" / name for name in bench.table()["folder"]]
-    before = len(bench.executions())
-    (folders[0] / "metrics/01_result.json").write_text('{"parameters": {}, "resu', encoding="utf-8")
-    shutil.rmtree(folders[11] / "metrics")
-    notebook = folders[9] / "work.ipynb"
-    notebook.write_text(notebook.read_text(encoding="utf-8")[:-100], encoding="utf-8")
-    (bench.folder / "go").touch()
-    told = json.loads((bench.folder / "odd.yml").read_text(encoding="utf-8"))["runs"]
-    told = [told[k] for k in (0, 1, 9, 10, 11, 12)] + [{"weight_seed": 13}]
-    (bench.folder / "odd.yml").write_text(json.dumps({"runs": told}), encoding="utf-8")
-    ended = bench.run("-f", str(bench.folder / "odd.yml"))
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert sorted(bench.executions()[before:]) == [0, 1, 9, 11, 13]
-    assert (folders[1] / "checkpoint.damaged").read_bytes() == b"damaged"
-    assert not (folders[1] / "checkpoint.pt").exists()
-
-
-def test_workers_that_never_begin_are_told(bench, tmp_path, monkeypatch, caplog):
+def test_workers_that_never_begin_are_told(bench, tmp_path):
     bench.log.touch()
-    monkeypatch.setenv("PYTHONPATH", slow_starts(tmp_path, 100_000)["PYTHONPATH"])
-    monkeypatch.setattr(batch, "CLOSING", 0.1)
-    runs = bench.plan(3)
-    with caplog.at_level(logging.INFO):
-        assert not batch.run_batch(runs, bench.folder / "b", 2, "", 60, patience=1)
-    assert "no worker for 1 s; what has finished is kept, and the same command goes on from here" in caplog.text
-    assert list(results.table_of(runs)["state"]) == ["waiting"] * 3
+    command = bench.command("-p", "weight_seed", "0..2", "--workers", "2", "--patience", "3")
+    ended = subprocess.run(command, env=slow_starts(tmp_path, 100_000), **HURRY)
+    assert ended.returncode == 130, ended.stdout + ended.stderr
+    assert "no worker for 3 s; what has finished is kept, and the same command goes on from here" in ended.stdout
+    assert list(bench.table()["state"]) == ["waiting"] * 3
 
 
 RECORDS = {  # what the record says; whether the worker's nanny still answers; what becomes of the run
+    "not begun": ({"state": "waiting", "batch": ""}, True, ("executed", 1, 0)),
     "of another batch": ({"batch": "other", "deaths": ["nanny"] * 9}, True, ("executed", 1, 0)),
+    "first death": ({}, True, ("executed", 2, 1)),
     "third death": ({"deaths": ["nanny"] * 2, "attempt": 3}, True, ("failed", 3, 2)),
     "third preemption": ({"deaths": ["nanny"] * 2, "attempt": 3}, False, ("executed", 4, 0)),
     "twentieth preemption": ({"attempt": 20}, False, ("interrupted", 20, 0)),
     "without a nanny": ({"nanny": "", "attempt": 3}, True, ("executed", 4, 0)),
     "judged before": ({"state": "failed"}, True, ("failed", 1, 0)),
+    "failed in another batch": ({"state": "failed", "batch": "other"}, True, ("executed", 1, 0)),
 }
 
 
@@ -250,8 +248,14 @@ def test_who_is_to_blame(tmp_path, monkeypatch, kind):
         nanny = "tcp://127.0.0.1:" + str(server.getsockname()[1])
         if not alive:
             server.close()
-        record = {"state": "running", "batch": "this", "attempt": 1, "deaths": [], "nanny": nanny, "cell": "c"}
-        record |= changes
+        record = {
+            "state": "running",
+            "batch": "this",
+            "attempt": 1,
+            "deaths": [],
+            "nanny": nanny,
+            "cell": "c",
+        } | changes
         record["deaths"] = [nanny for _ in record["deaths"]]
         worker.write_status(run, record)
         status = worker.execute_run(run, 1.0, "this")
@@ -259,12 +263,26 @@ def test_who_is_to_blame(tmp_path, monkeypatch, kind):
     assert state == "executed" or worker.read_status(run) == status, "what is said is what is recorded"
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not bind processes to cores")
+def test_the_default_is_the_cores_that_the_process_may_use():
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(mine)})
+    try:
+        assert dask.system.cpu_count() == 1
+    finally:
+        os.sched_setaffinity(0, mine)
+    assert parse(["batch", "03"]).workers == dask.system.CPU_COUNT
+
+
+WAIT = "while weight_seed > 1 and not (folder.parent.parent / 'go').exists():\n    "
+
+
 def test_control_c_and_a_kill_stop_a_batch_and_the_same_command_goes_on(bench, tmp_path):
-    options = ("-p", "weight_seed", "0..4", "--workers", "2")
-    deaf = "__import__('re').match('(a+)+$', 'a' * 45 + 'b')"  # a kernel that cannot hear
-    bench.write(UNTIL_GO.format(first=2, act=deaf))
+    options = ("-p", "weight_seed", "0..5", "--workers", "2")
+    bench.write("import re\n" + WAIT + "re.match('(a+)+$', 'a' * 45 + 'b')")  # a kernel that cannot hear
     process = bench.start(*options)
-    until(lambda: bench.finished() == 2 and len(bench.executions()) == 4)
+    bench.wait_for("finished", 2)
+    until(lambda: len(bench.executions()) == 4)
     children = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
     said, _ = process.communicate(timeout=60)
@@ -273,20 +291,21 @@ def test_control_c_and_a_kill_stop_a_batch_and_the_same_command_goes_on(bench, t
     assert "Traceback" not in said
     assert not psutil.wait_procs(children, timeout=5)[1], "a kernel was left behind"
     states = sorted(bench.table()["state"])  # which run begins first is the scheduler's choice
-    assert states == ["finished", "finished", "interrupted", "interrupted", "waiting"]
+    assert states == ["finished", "finished", "interrupted", "interrupted", "waiting", "waiting"]
 
-    bench.write(UNTIL_GO.format(first=2, act="time.sleep(0.05)"))
+    bench.write(WAIT + "time.sleep(0.05)")
     process = bench.start(*options)
-    until(lambda: bench.finished() == 4 and len(bench.executions()) == 8)
+    until(lambda: len(bench.executions()) == 8)
+    bench.wait_for("finished", 4)
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not psutil.wait_procs(children, timeout=20)[1], "workers and kernels must end with the batch"
     (tmp_path / "go").touch()
     assert bench.run(*options).returncode == 0
-    assert sorted(bench.executions()[8:]) == [2, 3, 4], "finished runs are not repeated, all others are"
-    assert list(bench.table()["state"]) == ["finished"] * 5
-    assert list(bench.table()["01_result.z_mse"] * 7) == [0, 1, 2, 3, 4]
+    assert sorted(bench.executions()[8:]) == [2, 3, 4, 5], "finished runs are not repeated, all others are"
+    assert list(bench.table()["state"]) == ["finished"] * 6
+    assert list(bench.table()["01_result.error_mse"] * 7) == [0, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
@@ -351,50 +370,51 @@ def cluster(folder: Path, **config: str):
             server.wait(timeout=30)
 
 
-def test_workers_and_schedulers_that_go_cost_repetitions_never_a_verdict(bench, tmp_path, caplog, capsys):
-    caplog.set_level(logging.INFO)
+def until(true, seconds: float = 600) -> None:
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert true()
+
+
+def test_workers_and_schedulers_that_go_cost_repetitions_never_a_verdict(bench, tmp_path):
     strict = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}  # Dask blames all runs that were sent to the worker
-    bench.write(UNTIL_GO.format(first=0, act="time.sleep(0.05)"))
-    with cluster(tmp_path, **strict) as (address, scheduler, join), ThreadPoolExecutor() as pool:
-        workers = [join()]
-
-        def execute(runs: list[plan.Run], meanwhile) -> tuple[bool, list[str]]:
-            other = pool.submit(meanwhile)
-            ended = batch.run_batch(runs, runs[0].folder.parent, 1, address, 600, patience=3)
-            other.result()
-            return ended, list(results.table_of(runs)["state"])
-
-        def kill_one() -> None:
-            until(lambda: len(bench.executions()) == 1)
-            workers.append(join())
-            until(lambda: len(bench.executions()) == 2)
-            workers[0].kill()  # what it executes ends with it
-            with Client(address, timeout=30) as client:
-                until(lambda: len(client.nthreads()) == 1)
-            (tmp_path / "go").touch()
-
-        assert execute(bench.plan(3), kill_one) == (True, ["finished"] * 3)
-        assert "failed:" not in capsys.readouterr().out
+    bench.write("while not (folder.parent.parent / 'go').exists():\n    time.sleep(0.05)")
+    with cluster(tmp_path, **strict) as (address, scheduler, join):
+        first = join()
+        process = bench.start("-p", "weight_seed", "0..2", "--scheduler", address)
+        until(lambda: len(bench.executions()) == 1)
+        second = join()
+        until(lambda: len(bench.executions()) == 2)
+        first.kill()  # its worker ends with it
+        with Client(address, timeout=30) as client:
+            until(lambda: len(client.nthreads()) == 1)
+        (tmp_path / "go").touch()
+        said, _ = process.communicate(timeout=600)
+        assert process.returncode == 0, said
+        assert "failed:" not in said
+        assert list(bench.table()["state"]) == ["finished"] * 3
         assert sorted(bench.executions()) == [0, 0, 1, 2]
 
         bench.write("time.sleep(1000) if weight_seed else None")
-        runs = bench.plan(3, "gone")
+        process = bench.start("-p", "weight_seed", "0..2", "--scheduler", address, "--patience", "3", name="gone")
+        until(lambda: len(bench.executions()) == 6)
+        bench.wait_for("finished", name="gone")
+        second.kill()
+        said, _ = process.communicate(timeout=600)
+        assert process.returncode == 130, said
+        assert "no worker for 3 s; what has finished is kept, and the same command goes on from here" in said
+        assert list(bench.table("gone")["state"]) == ["finished", "interrupted", "waiting"]
 
-        def kill_all() -> None:
-            until(lambda: len(bench.executions()) == 6 and bench.finished("gone") == 1)
-            workers[1].kill()
-
-        assert execute(runs, kill_all) == (False, ["finished", "interrupted", "waiting"])
-        assert "no worker for 3 s; what has finished is kept, and the same command goes on from here" in caplog.text
-
-        def kill_scheduler() -> None:
-            until(lambda: len(bench.executions()) == 7)
-            scheduler.kill()
-
+        process = bench.start("-p", "weight_seed", "0..2", "--scheduler", address, name="gone")
         join()
-        ended, states = execute(runs, kill_scheduler)
-    assert (ended, states[0]) == (False, "finished")
-    assert "the scheduler is gone; what has finished is kept" in caplog.text
+        until(lambda: len(bench.executions()) == 7)
+        scheduler.kill()
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "the scheduler is gone; what has finished is kept" in said
+    assert "Traceback" not in said
+    assert bench.table("gone")["state"][0] == "finished"
 
 
 def test_workers_with_several_threads_are_refused():
@@ -438,9 +458,14 @@ BAD = {  # options after `batch`, and what the message must name
     "managed by the runner": (["03", "-p", "run_dir", "here"], "unknown parameter 'run_dir'"),
     "text for a number": (["03", "-p", "weight_seed", "many"], "weight_seed = 'many'"),
     "too large a seed": (["03", "-p", "weight_seed", "4294967296"], "weight_seed = 4294967296"),
+    "too small": (["03", "-p", "hidden_size", "0"], "hidden_size = 0"),
     "too large": (["03", "-p", "hidden_size", "4097"], "hidden_size = 4097"),
     "too high a frequency": (["03", "-p", "frequencies", "[1, 600]"], "frequencies = (1.0, 600.0)"),
+    "no list of frequencies": (["03", "-p", "frequencies", "5"], "frequencies = 5"),
+    "samples and a half": (["03", "-p", "duration", "0.0015"], "duration = 0.0015"),
     "one bad among good": (["03", "-p", "hidden_size", "16,32,9999"], "hidden_size = 9999"),
+    "not a number": (["03", "-p", "phase_turns", ".nan"], "phase_turns = nan"),
+    "out of range": (["03", "-p", "phase_turns", "1.5"], "phase_turns = 1.5"),
     "nothing": (["03", "-p", "weight_seed", ""], "weight_seed = ''"),
     "a hole": (["03", "-p", "weight_seed", "1,,2"], "weight_seed = '1,,2'"),
     "backwards": (["03", "-p", "weight_seed", "9..0"], "weight_seed = 9..0"),
@@ -450,9 +475,11 @@ BAD = {  # options after `batch`, and what the message must name
     "given twice": (["03", "-p", "weight_seed", "0", "-p", "weight_seed", "1"], "weight_seed = '1'"),
     "equal seeds": (["04", "-p", "train_noise_seed", "5", "-p", "test_noise_seed", "5"], "test_noise_seed = 5"),
     "a validation seed": (["03", "-p", "train_noise_seed", "101"], "train_noise_seed = 101"),
+    "an unseen seed": (["05", "-p", "test_noise_seed", "1003"], "test_noise_seed = 1003"),
     "unknown notebook": (["77"], "notebook = '77'"),
     "a notebook that is not there": (["missing.ipynb"], "notebook = 'missing.ipynb'"),
     "a name that climbs": ([*GOOD, "--name", "../up"], "name = '../up'"),
+    "a hidden name": ([*GOOD, "--name", ".hidden"], "name = '.hidden'"),
     "no workers": ([*GOOD, "--workers", "0"], "workers = 0"),
     "time that is no number": ([*GOOD, "--timeout", "nan"], "timeout = nan"),
     "no such file": ([*GOOD, "-f", "missing.yml"], "file = missing.yml"),
@@ -476,14 +503,18 @@ def test_bad_parameters_are_refused_by_name(kind, tmp_path, monkeypatch, capsys)
 
 FILES = {
     "not YAML": ("{", "cannot be read as YAML"),
+    "not text": ("\x00", "cannot be read as YAML"),
     "empty": ("", "must hold lines"),
     "a list": ("[1, 2]", "must hold lines"),
     "an unknown entry": ("grids: {}", "must hold 'grid'"),
     "a grid that is a list": ("grid: [1]", "grid = [1]"),
     "runs that are a mapping": ("runs: {a: 1}", "runs = {'a': 1}"),
+    "a run that is a number": ("runs: [1]", "runs = [1]"),
     "no runs": ("runs: []", "runs = []"),
     "a name given twice": ("grid: {weight_seed: [0], weight_seed: [7]}", "DuplicateKeyError"),
+    "a date that is none": ("grid: {weight_seed: [2020-13-45]}", "cannot be read as YAML"),
     "aliases that multiply": ("a: &a [x, y]\nb: &b [*a, *a, *a]\nc: [*b, *b, *b]", "*a: must be written out"),
+    "a list that holds itself": ("grid: {weight_seed: [&a [1, *a]]}", "*a: must be written out"),
     "lists in lists without an end": ("[" * 100_000, "must not hold more than 20 lists"),
     "no values": ("grid: {weight_seed: []}", "weight_seed = []"),
     "in both": ("{grid: {weight_seed: [1]}, runs: [{weight_seed: 2}]}", "weight_seed: must stand in"),
@@ -515,7 +546,7 @@ def test_keys_follow_what_results_depend_on(tmp_path, monkeypatch):
     assert plan.plan(["04"], [{"phase_turns": 1}, {}], tmp_path)[0].key == plan.plan(["04"], [{}], tmp_path)[0].key
     assert one.key == same.key != other.key, "a default that is spelt out changes nothing"
     assert len(plan.plan(["03"], [{}, {"weight_seed": 0}, {"weight_seed": 0}], tmp_path)) == 1, "equal runs are one run"
-    monkeypatch.setattr(plan, "fingerprint_of_sources", lambda _: "another library")
+    monkeypatch.setattr(plan, "fingerprint_of_library", lambda: "another library")
     assert plan.plan(["03"], [{}], tmp_path)[0].key != one.key
 
 
@@ -535,3 +566,13 @@ def test_a_checkpoint_of_another_kind_is_refused(tmp_path):
     path.write_text("none", encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"checkpoint\.pt: cannot be read"):
         load_model(path)
+
+
+def test_help_helps(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["lib", "batch", "--help"])
+    monkeypatch.setitem(os.environ, "COLUMNS", "200")
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    text = " ".join(capsys.readouterr().out.split())
+    for words in ("--scheduler", "0..9 (both ends included)", "give the same command again", "'grid' holds"):
+        assert words in text

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from lib import FrequencyDataset, SettingsError, SignalSpec, StatefulLSTMExtractor, evaluate, metrics_by_frequency
-from lib.checkpoint import REFERENCE
 from lib.lessons import dynamics, n05_plots
 from lib.lessons import n02_plots as states
 from lib.lessons import n03_plots as training
@@ -22,10 +21,10 @@ from lib.lessons.files import NO_NUMBERS, read_metrics, write_metrics
 from lib.lessons.n04_evaluation import intervene
 from lib.lessons.parameters import NotebookParameters, choices
 from lib.lessons.tables import metrics_table
-from lib.run.publish import METRICS
 
 SPECS = {
     "one": SignalSpec(frequencies=(2.5,), sample_rate=50.0, duration=4.0),
+    "two": SignalSpec(frequencies=(2.5, 4.5), sample_rate=33.3, duration=10.0),
     "nine": SignalSpec(frequencies=tuple(map(float, range(1, 10))), sample_rate=100.0, duration=2.5),
     "slow": SignalSpec(frequencies=(0.25,), sample_rate=20.5, duration=8.0),
 }
@@ -109,20 +108,20 @@ def test_names_of_frequencies_stay_apart(frequencies, names):
     assert metrics_table(scores).count("\n") == len(names) + 2
 
 
-def refuse(word):
-    raise AssertionError(word)
-
-
 def test_metrics_are_json_for_every_reader_and_come_back(tmp_path):
     path = tmp_path / "m.json"
     results = {
-        "perfect": metrics_by_frequency(np.ones((1, 9)), np.ones((1, 9)), SPECS["one"]),
+        "perfect": metrics_by_frequency(np.ones((2, 9)), np.ones((2, 9)), SPECS["two"]),
         "rows": [1.5, float("nan"), [-np.inf, {"deep": np.float32("inf")}]],
         "numpy": np.array([[np.nan, 1.0]]),
         "torch": torch.tensor([torch.inf]),
         "words": ["nan", "Inf", None, True, 7],
     }
     write_metrics(path, results, {"bound": float("inf")})
+
+    def refuse(word):
+        raise AssertionError(word)
+
     json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
     found = read_metrics(path)
     assert found["parameters"] == {"bound": np.inf}
@@ -136,6 +135,12 @@ def test_metrics_are_json_for_every_reader_and_come_back(tmp_path):
 
 
 def test_committed_metrics_are_json_for_every_reader():
+    from lib.checkpoint import REFERENCE
+    from lib.run.publish import METRICS
+
+    def refuse(word):
+        raise AssertionError(word)
+
     paths = [*REFERENCE.glob("*.json"), *METRICS.glob("*.json")]
     assert len(paths) > 10
     for path in paths:

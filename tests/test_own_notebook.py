@@ -11,15 +11,22 @@ from pathlib import Path
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
-from small_notebooks import write
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from lib import SettingsError
 from lib.lessons import files
 from lib.lessons.contents import sections
 from lib.run import batch, engine, notebooks, plan, publish, render, student, worker
 
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 PNG = base64.b64encode(next(publish.FIGURES.glob("*.png")).read_bytes()).decode()
+PARAMETERS = new_code_cell("run_dir: str = ''  # folder", metadata={"tags": ["parameters"]})
+
+
+def write(path: Path, *cells) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=[PARAMETERS, *cells], metadata=KERNEL), path)
+    return path
 
 
 def page(folder: Path, *cells) -> tuple[render.Chapter, BeautifulSoup]:
@@ -58,7 +65,7 @@ def test_a_section_holds_its_prose_and_its_cells(tmp_path):
     assert not below.text.strip()
 
 
-@pytest.mark.parametrize("formula", [r"$\frac{1$", r"$$\begin{matrix} 1 $$", "$x^$"])
+@pytest.mark.parametrize("formula", [r"$\frac{1$", r"$$\begin{matrix} 1 $$", r"$\left( x$", "$x^$", "$x}$"])
 def test_an_unfinished_formula_is_told_with_its_cell(tmp_path, formula):
     with pytest.raises(SettingsError, match=r"10_mine\.ipynb, cell 3 \('Some words'\): formula = "):
         page(tmp_path, new_markdown_cell("# T"), new_markdown_cell(f"Some words\n\n{formula}"))
@@ -137,7 +144,7 @@ def test_a_plain_notebook_is_run_and_published_all_or_nothing(course, monkeypatc
     before = contents_of(course)
     figure = folder / "figures/one.svg"
     figure.rename(course / "runs/one.svg")
-    with pytest.raises(SettingsError, match=r"must be a finished run, but .*one\.svg of 10_mine is missing"):
+    with pytest.raises(SettingsError, match=r"10_mine, cell 7 .*shows the figure 'one'.*one\.svg is missing"):
         publish.publish("a")
     assert contents_of(course) == before
     (course / "runs/one.svg").rename(figure)
@@ -153,12 +160,18 @@ def test_a_plain_notebook_is_run_and_published_all_or_nothing(course, monkeypatc
             publish.publish("a")
     assert contents_of(course) == before
     text = (folder / "10_mine.ipynb").read_text(encoding="utf-8")
-    for damaged in (text[:-99], (course / "notebooks/10_mine.ipynb").read_text(encoding="utf-8")):
+    for damaged in (text[:-99], "{}", (course / "notebooks/10_mine.ipynb").read_text(encoding="utf-8")):
         (folder / "10_mine.ipynb").write_text(damaged, encoding="utf-8")
         with pytest.raises(SettingsError, match="must be a run by `python -m lib run`, but its 10_mine is not"):
             publish.publish("a")
     (folder / "10_mine.ipynb").write_text(text, encoding="utf-8")
+    (folder / "figures").rename(course / "runs/figures")
+    (folder / "figures").symlink_to(course / "figures")
+    with pytest.raises(SettingsError, match=r"name = 'a': must be another folder than .*figures"):
+        publish.publish("a")
     assert contents_of(course) == before
+    (folder / "figures").unlink()
+    (course / "runs/figures").rename(folder / "figures")
 
     executed = nbformat.read(folder / "10_mine.ipynb", as_version=4)
     assert "papermill-error" not in str(executed)
@@ -189,6 +202,16 @@ def test_a_notebook_is_not_executed_over_itself(course, name):
     assert path.read_bytes() == before
 
 
+def test_what_is_read_is_not_replaced(tmp_path):
+    for folder in (files.NOTEBOOKS, files.NOTEBOOKS / "metrics", files.ROOT, files.ROOT / "lib" / "run"):
+        for write_into in (render.site, student.student_copy):
+            with pytest.raises(SettingsError, match="must be apart from"):
+                write_into(folder)
+    (tmp_path / "site").symlink_to(files.NOTEBOOKS)
+    with pytest.raises(SettingsError, match="must be apart from"):
+        render.site(tmp_path / "site")
+
+
 COPIES = """
 10_mine-Copy1.ipynb 10_mine-Copy12.ipynb 10_mine-checkpoint.ipynb .ipynb_checkpoints/10_mine-checkpoint.ipynb
 ._10_mine.ipynb 10_mine.failed.ipynb 10_mine|(1).ipynb 10_mine|-|Copy.ipynb 10_mine|-|Copy|(2).ipynb 10_mine|copy.ipynb
@@ -217,22 +240,23 @@ def test_the_students_archive_and_the_fingerprint_leave_copies_out(tmp_path, mon
         copy(files.ROOT / name, root / name)
     for module in (plan, student):
         monkeypatch.setattr(module, "ROOT", root)
+    monkeypatch.setattr(plan, "REFERENCE", root / "lib" / "reference")
     monkeypatch.setattr(student, "NOTEBOOKS", root / "notebooks")
     monkeypatch.setattr(student, "find_notebooks", lambda: [])
-    before = plan.fingerprint_of_sources([])
+    before = plan.fingerprint_of_library()
     strange = ("lib/.DS_Store", "lib/model-Copy1.py", "lib/.ipynb_checkpoints/model-checkpoint.py", "notebooks/._a.yml")
     strange += ("notebooks/metrics/.ipynb_checkpoints/04-checkpoint.json", "notebooks/questions-Copy1.yml")
     strange += ("notebooks/metrics/04_evaluation-Copy2.json", "lib/reference/tried (1).yml")
     for name in strange:
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text("strange", encoding="utf-8")
-    assert plan.fingerprint_of_sources([]) == before
+    assert plan.fingerprint_of_library() == before
     copied = student.student_copy(tmp_path / "student")
     assert (copied / "lib/lessons/files.py").exists()
     assert (copied / "notebooks/questions.yml").exists()
     assert not [name for name in strange if (copied / name).exists()]
     (root / "lib/model.py").write_text("changed", encoding="utf-8")
-    assert plan.fingerprint_of_sources([]) != before
+    assert plan.fingerprint_of_library() != before
 
 
 def test_a_checkpoints_folder_does_not_undo_a_finished_run(course):
@@ -289,7 +313,7 @@ sys.meta_path.insert(0, AtTheImport())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a signal")
-@pytest.mark.parametrize(("command", "at"), [("run", "matplotlib"), ("batch", "pandas")])
+@pytest.mark.parametrize(("command", "at"), [("run", "torch"), ("run", "matplotlib"), ("batch", "pandas")])
 def test_ctrl_c_in_the_first_seconds_is_one_line(command, at, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(INTERRUPT, encoding="utf-8")
     places = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])

@@ -93,7 +93,9 @@ def needed(name: str, extras: frozenset[str] = frozenset()) -> set[str]:
             requirement = Requirement(line)
             wanted = [not requirement.marker or requirement.marker.evaluate({"extra": e}) for e in ("", *extras)]
             part = canonicalize_name(requirement.name)
-            own = name == "torch" and part.startswith(("nvidia-", "cuda-", "triton"))  # its CUDA build pins these
+            own = name == "torch" and part.startswith(
+                ("nvidia-", "cuda-", "triton")
+            )  # its CUDA build pins these itself
             if any(wanted) and part not in found and not own:
                 found.add(part)
                 waiting.append((part, frozenset(requirement.extras)))
@@ -336,12 +338,25 @@ def test_the_student_copy_has_no_solutions(tmp_path):
         assert not [cell.source for cell in solutions if cell.source.splitlines()[0] in text]
         assert all(not cell.outputs for cell in nbformat.reads(text, as_version=4).cells if cell.cell_type == "code")
     targets = [line.split()[0] for line in make(folder, "help").stdout.splitlines()]
-    assert targets == ["help", "env", "run", "lab", "clean", "test"]
+    assert targets == [
+        "help",
+        "env",
+        "run",
+        "lab",
+        "clean",
+        "test",
+    ]
     run = [sys.executable, "-m", "lib", "run", "01", "--name", "student"]
     own = os.environ | {"PYTHONPATH": str(folder)}  # the copy's library, in its kernels too
     subprocess.run(run, cwd=folder, check=True, capture_output=True, env=own)
-    tests = [f"tests/test_{name}.py" for name in ("signals", "loader", "model")]
-    subprocess.run([sys.executable, "-m", "pytest", "-q", *tests], cwd=folder, check=True, capture_output=True, env=own)
+    tests = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        *(f"tests/test_{name}.py" for name in ("signals", "loader", "model")),
+    ]
+    subprocess.run(tests, cwd=folder, check=True, capture_output=True, env=own)
     assert (folder / "runs/student/01_signal_generation.ipynb").read_text(encoding="utf-8").count("no answer yet") == 6
 
 
@@ -426,5 +441,6 @@ def test_studies_meet_the_goals():
 def test_the_log_of_the_search_can_be_read():
     tried = read_yaml(REFERENCE / "tried.yml")
     assert all(0 < run["validation_mse"] < 1 for run in tried["prototypes"])
-    later = [*tried["after the recipe was fixed"], *tried["earlier and given up"]]
-    assert all(entry["outcome"] for entry in later)
+    assert all(
+        entry["outcome"] for name in ("after the recipe was fixed", "earlier and given up") for entry in tried[name]
+    )

@@ -1,8 +1,9 @@
 import logging
+import subprocess
+import sys
 
 import nbformat
 import pytest
-from small_notebooks import write
 
 from lib import SettingsError
 from lib.__main__ import given_parameters, parse
@@ -11,8 +12,10 @@ from lib.lessons import files
 from lib.lessons.claims import MARK
 from lib.lessons.figures import Picture, panels, show
 from lib.lessons.parameters import NotebookParameters, begin_notebook
-from lib.run import engine, notebooks, publish
+from lib.run import engine, notebooks
 from lib.run.publish import clean
+
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 
 @pytest.fixture
@@ -23,30 +26,44 @@ def tiny(tmp_path, monkeypatch):
     bodies = {
         "01_good": "open(run_dir + '/made', 'w', encoding='utf-8').write(str(weight_seed))",
         "02_bad": "raise RuntimeError('boom')",
-        "03_doubtful": "assert 1 < weight_seed\nopen(run_dir + '/on', 'w', encoding='utf-8')",
+        "03_doubtful": "assert 1 < weight_seed\nopen(run_dir + '/made', 'w', encoding='utf-8').write('on')",
     }
-    begin = (
-        "from lib.lessons.parameters import begin_notebook\nbegin_notebook(run_dir=run_dir, weight_seed=weight_seed)"
-    )
     for name, body in bodies.items():
-        write(source / f"{name}.ipynb", begin, body, parameters="run_dir: str = ''\nweight_seed: int = 0")
+        cells = [
+            nbformat.v4.new_code_cell(
+                "run_dir: str = ''  # folder\nweight_seed: int = 0  # seed", metadata={"tags": ["parameters"]}
+            ),
+            nbformat.v4.new_code_cell(
+                "from lib.lessons.parameters import begin_notebook\n"
+                "begin_notebook(run_dir=run_dir, weight_seed=weight_seed)"
+            ),
+            nbformat.v4.new_code_cell(body),
+        ]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), source / f"{name}.ipynb")
     monkeypatch.setattr(files, "NOTEBOOKS", source)
     monkeypatch.setattr(notebooks, "RUNS", tmp_path / "runs")
     return tmp_path
 
 
+def test_a_run_writes_into_its_folder_only(tiny):
+    before = (tiny / "notebooks" / "01_good.ipynb").read_bytes()
+    folder = notebooks.run("a", {"weight_seed": 7}, ["01"])
+    assert (folder / "made").read_text(encoding="utf-8") == "7"
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "01_good.ipynb", "made", "run.log"]
+    assert (tiny / "notebooks" / "01_good.ipynb").read_bytes() == before
+
+
 def test_a_failing_notebook_keeps_nothing_from_the_reader(tiny):
-    before = {path: path.read_bytes() for path in (tiny / "notebooks").iterdir()}
     with pytest.raises(notebooks.NotebookFailedError, match="2 of 3 notebooks failed") as told:
-        notebooks.run("b", {"weight_seed": 1})
+        notebooks.run("b", {})
     assert "02_bad, 02_bad failed, see" in str(told.value)
     assert "RuntimeError: boom" in str(told.value)
-    assert "03_doubtful, In[4]: This claim does not hold here: 1 < weight_seed; weight_seed is 1" in str(told.value)
+    assert "03_doubtful, In[4]: This claim does not hold here: 1 < weight_seed; weight_seed is 0" in str(told.value)
     folder = tiny / "runs" / "b"
-    made = {".lock", "01_good.ipynb", "02_bad.failed.ipynb", "03_doubtful.ipynb", "made", "on", "run.log"}
-    assert {path.name for path in folder.iterdir()} == made, "the cell goes on behind its claim"
-    assert {path: path.read_bytes() for path in (tiny / "notebooks").iterdir()} == before
-    assert (folder / "made").read_text(encoding="utf-8") == "1"
+    assert (folder / "01_good.ipynb").exists()
+    assert (folder / "02_bad.failed.ipynb").exists()
+    assert not (folder / "02_bad.ipynb").exists()
+    assert (folder / "made").read_text(encoding="utf-8") == "on", "the cell goes on behind its claim"
     assert notebooks.failed_claims(folder / "01_good.ipynb") == []
     (folder / "metrics").mkdir()
     (folder / "metrics" / "03_doubtful.json").touch()
@@ -68,6 +85,11 @@ def test_bad_parameters_and_names_are_refused_before_a_kernel_starts(tiny, monke
     assert not (tiny / "runs").exists()
     for name in ("a", "a.b", "1-_", "a" * 100):
         notebooks.check_name(name)
+
+
+def test_unknown_notebooks_are_refused(tiny):
+    with pytest.raises(SettingsError, match=r"'09': must be one of 01_good, 02_bad, 03_doubtful"):
+        notebooks.run("d", {}, ["09"])
 
 
 def test_every_declared_parameter_is_known_and_has_its_default():
@@ -107,8 +129,16 @@ def test_command_line_parameters(tmp_path):
     file.write_text("weight_seed: 4\nhidden_size: 16\n", encoding="utf-8")
     options = parse(["run", "03", "-f", str(file), "-p", "weight_seed", "5"])
     assert given_parameters(options) == {"weight_seed": 5, "hidden_size": 16}
+    file.write_text("- just\n- a list\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match="name: value"):
+        given_parameters(parse(["run", "-f", str(file)]))
+    with pytest.raises(SettingsError, match=r"weight_seed = '\['"):
+        given_parameters(parse(["run", "-p", "weight_seed", "["]))
     with pytest.raises(SettingsError, match="weight_seed = '2': has been given a value already"):
         given_parameters(parse(["run", "-p", "weight_seed", "1", "-p", "weight_seed", "2"]))
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match="cannot be read as YAML"):
+        given_parameters(parse(["run", "-f", str(file)]))
     with pytest.raises(SettingsError, match=r"none\.yml"):
         given_parameters(parse(["run", "-f", "none.yml"]))
 
@@ -119,6 +149,14 @@ def test_two_runs_in_one_folder_are_refused(tiny):
         pytest.raises(SettingsError, match="name = 'a': another run or batch is at work"),
     ):
         notebooks.run("a", {}, ["01"])
+
+
+def test_errors_of_the_command_line_are_one_line_and_a_status():
+    call = [sys.executable, "-m", "lib", "run", "-p", "weight_sede", "3"]
+    result = subprocess.run(call, capture_output=True, encoding="utf-8", cwd=files.ROOT)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: unknown parameter 'weight_sede'")
+    assert "Traceback" not in result.stderr
 
 
 def test_cleaning_is_idempotent_and_drops_what_differs():
@@ -146,6 +184,8 @@ def test_figures_are_reproducible_and_described(tmp_path, capsys):
 
 
 def test_only_a_whole_run_with_default_parameters_is_published(tiny, monkeypatch):
+    from lib.run import publish
+
     monkeypatch.setattr(publish, "NOTEBOOKS", files.NOTEBOOKS)
     monkeypatch.setattr(publish, "RUNS", notebooks.RUNS)
     monkeypatch.setattr(publish, "find_notebooks", lambda: files.find_notebooks(["01"]))

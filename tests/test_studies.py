@@ -94,16 +94,18 @@ def test_other_code_makes_a_study_old(small, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("content", ["", '{"parameters"', "[]", "another job"])
-def test_a_damaged_or_foreign_file_is_done_anew(small, content):
+def test_a_damaged_or_foreign_file_is_refused(small, monkeypatch, capsys, content):
     compute(small.study)
-    whole = (small.jobs / "job 1.json").read_bytes()
     if content == "another job":
         (small.jobs / "job 2.json").replace(small.jobs / "job 1.json")
     else:
         (small.jobs / "job 1.json").write_text(content, encoding="utf-8")
+    assert command(monkeypatch, "studies", "small") == 2
+    told = capsys.readouterr().err
+    assert "job = 'job 1': its file" in told
+    assert "remove it" in told
+    (small.jobs / "job 1.json").unlink()
     compute(small.study)
-    assert small.asked == [1, 2, 1, *([2] if content == "another job" else [])]
-    assert (small.jobs / "job 1.json").read_bytes() == whole
 
 
 def test_a_study_is_computed_once_at_a_time(small):

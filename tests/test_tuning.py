@@ -142,13 +142,12 @@ def test_parameters_that_vary_together():
 
 def test_a_study_counts_for_notebooks_that_name_it(tmp_path, monkeypatch):
     """What the study of the trials writes must not make all trials be done again."""
-    result = tmp_path / "lib" / "reference" / "hyperparameters.json"
-    result.parent.mkdir(parents=True)
-    result.write_text("1", encoding="utf-8")
-    monkeypatch.setattr(plan, "ROOT", tmp_path)
+    (tmp_path / "hyperparameters.json").write_text("1", encoding="utf-8")
+    (tmp_path / "design.json").write_text("1", encoding="utf-8")
+    monkeypatch.setattr(plan, "REFERENCE", tmp_path)
     both = plan.find_notebooks(["09"]), [study.TRIAL]
     before = [plan.fingerprint_of_sources(names) for names in both]
-    result.write_text("2", encoding="utf-8")
+    (tmp_path / "hyperparameters.json").write_text("2", encoding="utf-8")
     after = [plan.fingerprint_of_sources(names) for names in both]
     assert before[0] != after[0]
     assert before[1] == after[1]

@@ -29,6 +29,7 @@ from lib.settings import SettingsError
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0  # seconds between two looks at the running ones
+SHOWN_AT_MOST = 4
 CLOSING = 20.0  # seconds that a local cluster has for it
 LOCAL = {
     "distributed.deploy.lost-worker-timeout": 10**9,  # s; a worker that is down comes back, however long that takes
@@ -37,6 +38,10 @@ LOCAL = {
     "distributed.scheduler.no-workers-timeout": None,  # `_follow` watches that
 }
 NOT_ITS_FAULT = (KilledWorker, NoValidWorkerError, NoWorkerError)  # verdicts of another's scheduler
+
+
+class NoWorkersError(RuntimeError):
+    """All workers have gone, and have stayed away."""
 
 
 @contextmanager
@@ -121,21 +126,27 @@ def run_batch(
     try:
         with cluster(min(workers, len(todo)), scheduler) as client:
             log.info("dashboard: %s", client.dashboard_link)
-            why = _follow(client, todo, limit, patience)
+            interrupted = _follow(client, todo, limit, patience)
+        why = f"{interrupted} runs could not be brought to an end" if interrupted else ""
     except KeyboardInterrupt:
         why = "stopped"
     except (CancelledError, CommClosedError):
         why = "the scheduler is gone"
+    except NoWorkersError as error:
+        why = str(error)
     if why:
         log.info("%s; what has finished is kept, and the same command goes on from here", why)
     return not why
 
 
-def _follow(client: Client, todo: Sequence[Run], limit: float, patience: float) -> str:
+def _follow(client: Client, todo: Sequence[Run], limit: float, patience: float) -> int:
     """Submit runs and show how they get on; all at once, so that a cluster that adapts sees how much there is to do.
 
     Returns:
-        Why it did not come to its end, as when there was no worker for ``patience`` seconds; or nothing.
+        How many were interrupted.
+
+    Raises:
+        NoWorkersError: there was no worker for ``patience`` seconds.
     """
     batch = uuid.uuid4().hex
 
@@ -168,17 +179,21 @@ def _follow(client: Client, todo: Sequence[Run], limit: float, patience: float) 
                     bar.update()
                 without = 0.0 if _has_worker(client) else time.monotonic() - seen
                 if without > patience:
-                    return f"no worker for {patience:g} s"
+                    raise NoWorkersError(f"no worker for {patience:g} s")
                 seen = seen if without else time.monotonic()
-                told = f", no worker for {without:.0f} s" if without > LOOK_EVERY else ""
-                bar.set_postfix_str(f"{counts['failed']} failed{told}")
+                next_ones = list(pending.values())[:SHOWN_AT_MOST]  # they begin in this order
+                running = []
+                with suppress(OSError):  # as on Windows, while it is written
+                    looks = [(read_status(run), run.folder.name.rpartition("-")[0]) for run in next_ones]
+                    running = [f"{name[:40]}: {look['cell']}" for look, name in looks if look["state"] == "running"]
+                running = [f"no worker for {without:.0f} s"] if without > LOOK_EVERY else running
+                bar.set_postfix_str("; ".join([f"{counts['failed']} failed", *running]))
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
         log.info("stopping, which takes some seconds; workers of a cluster of yours end the runs that they are at")
         client.cancel(list(pending), force=True)
         raise
-    left = len(todo) - counts["finished"] - counts["failed"]
-    return f"{left} runs could not be brought to an end" if left else ""
+    return len(todo) - counts["finished"] - counts["failed"]
 
 
 def _record(run: Run, error: BaseException) -> Status:

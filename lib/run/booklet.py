@@ -54,9 +54,14 @@ def booklet(path: Path = BUILD / "booklet.pdf") -> Path:
             source.write_text(TEMPLATES.get_template("booklet.html.j2").render(**content), encoding="utf-8")
             _print(source, printed)
             reader = PdfReader(printed)
-            before, pages = pages, {}
-            for name, target in reader.named_destinations.items():
-                pages[unquote(name).lstrip("/")] = 1 + (reader.get_destination_page_number(target) or 0)
+            targets = reader.named_destinations.items()
+            before, pages = (
+                pages,
+                {
+                    unquote(name).lstrip("/"): 1 + (reader.get_destination_page_number(target) or 0)
+                    for name, target in targets
+                },
+            )
             if pages == before:
                 break
         write_atomically(path, printed.read_bytes())

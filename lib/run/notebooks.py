@@ -92,7 +92,7 @@ def check_places(notebooks: Sequence[Path], folder: Path) -> None:
         SettingsError: names the notebook.
     """
     for notebook in notebooks:
-        if folder.resolve() in notebook.resolve().parents:
+        if any(parent.exists() and folder.exists() and parent.samefile(folder) for parent in notebook.parents):
             raise SettingsError(
                 f"notebook = {notebook}: must not lie in the folder that it is executed into, where its result would "
                 f"take its place; choose another --name than {folder.name!r}, or move it out of there"

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import nbformat
 
+from lib.checkpoint import REFERENCE
 from lib.lessons.files import ROOT, Range, files_in, find_notebooks, parse_yaml, read_yaml
 from lib.run.notebooks import check_parameters, check_places, in_running_order, parameters_of, title_of
 from lib.run.values import plain
@@ -128,22 +129,37 @@ def _apart(name: Any, value: Any) -> Parameters:
     return dict(zip(parts, value, strict=True))
 
 
-def fingerprint_of_sources(notebooks: Sequence[Path]) -> str:
-    """Fingerprint of all that measured results can depend on: the cells of notebooks, and the library.
+def fingerprint_of_library() -> str:
+    """Fingerprint of all of the library that measured results can depend on.
 
-    What runs and renders is left out, and so are the results of studies that the notebooks do not name.
+    What runs and renders is left out, and what studies have found: `fingerprint_of_sources` adds that where it is read.
     """
+    digest, found_by_studies = hashlib.sha256(), _found_by_studies()
+    for path in files_in(ROOT / "lib", "**/*"):
+        inside = path.relative_to(ROOT / "lib")
+        if inside.parts[0] != "run" and path not in found_by_studies:
+            digest.update(inside.as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _found_by_studies() -> list[Path]:
+    return [path for path in files_in(REFERENCE, "*") if path.suffix in (".json", ".yml")]
+
+
+def fingerprint_of_sources(notebooks: Sequence[Path]) -> str:
+    """Fingerprint of what a run executes: the cells of its notebooks, the studies that they name, and the library."""
     cells = [
-        [(cell.cell_type, cell.metadata.get("tags", []), cell.source) for cell in nbformat.read(path, 4).cells]
+        [
+            (cell.cell_type, cell.metadata.get("tags", []), cell.source)
+            for cell in nbformat.read(path, as_version=4).cells
+        ]
         for path in notebooks
     ]
     text = json.dumps(cells)
-    digest = hashlib.sha256(text.encode())
-    for path in files_in(ROOT / "lib", "**/*"):
-        room, *inside = path.relative_to(ROOT / "lib").parts
-        unread = room == "reference" and path.suffix in (".json", ".yml") and path.stem not in text
-        if room != "run" and not unread:
-            digest.update("/".join([room, *inside]).encode() + b"\0" + path.read_bytes())
+    digest = hashlib.sha256((text + fingerprint_of_library()).encode())
+    for path in _found_by_studies():
+        if path.stem in text:
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -83,7 +83,7 @@ def published(name: str) -> dict[Path, bytes]:
 
     Raises:
         SettingsError: the run does not exist, is not complete, had other parameters, executed other cells than the
-            notebooks hold now, or holds a claim that failed.
+            notebooks hold now, or holds a claim that failed; or what it would replace lies in its own folder.
     """
     folder = RUNS / name
     notebooks = find_notebooks()
@@ -91,14 +91,20 @@ def published(name: str) -> dict[Path, bytes]:
     missing += [kind for kind in ("figures", "metrics") if not (folder / kind).is_dir()]
     if missing:
         raise SettingsError(f"name = {name!r}: must be a finished run, but runs/{name} lacks {', '.join(missing)}")
+    for place in (NOTEBOOKS, FIGURES, METRICS):
+        if any(place.exists() and place.samefile(own) for own in (folder, folder / "figures", folder / "metrics")):
+            raise SettingsError(f"name = {name!r}: must be another folder than {place}, which is replaced")
     content: dict[Path, bytes] = {}
     for path in notebooks:
         executed = _executed(name, path)
         content[path] = (nbformat.writes(clean(executed)) + "\n").encode()
-        for made in (folder / "figures" / f"{figure}.{kind}" for figure in figures_in(executed) for kind in KINDS):
-            if not made.is_file():
-                raise SettingsError(f"name = {name!r}: must be a finished run, but {made} of {path.stem} is missing")
-            content[FIGURES / made.name] = made.read_bytes()
+        for figure, cell in figures_in(executed).items():
+            for kind in KINDS:
+                made = folder / "figures" / f"{figure}.{kind}"
+                if not made.is_file():
+                    told = f"{path.stem}, {place_of(executed, cell)} shows the figure {figure!r}"
+                    raise SettingsError(f"name = {name!r}: must be a finished run, but {told}, and {made} is missing")
+                content[FIGURES / made.name] = made.read_bytes()
     for made in files_in(folder / "metrics", "[0-9]*.json"):
         content[METRICS / made.name] = made.read_bytes()
     try:
@@ -117,8 +123,7 @@ def _executed(name: str, notebook: Path) -> NotebookNode:
         raise SettingsError(
             f"name = {name!r}: must be a run by `python -m lib run`, but its {notebook.stem} is not ({error!r})"
         ) from error
-    cells, present = ([cell.source for cell in n.cells] for n in (clean(executed), nbformat.read(notebook, 4)))
-    if cells != present:
+    if sources(clean(executed)) != sources(nbformat.read(notebook, as_version=4)):
         raise SettingsError(f"name = {name!r}: must be a run of the present notebooks, but {notebook.stem} has changed")
     if failed := failed_claims(RUNS / name / notebook.name):
         raise SettingsError(f"name = {name!r}: must be a run whose claims hold, but in {notebook.stem}, {failed[0]}")
@@ -128,14 +133,28 @@ def _executed(name: str, notebook: Path) -> NotebookNode:
     return executed
 
 
-def figures_in(notebook: NotebookNode) -> list[str]:
-    """The names of the figures that an executed notebook shows by `lib.lessons.figures.show`.
+def place_of(notebook: NotebookNode, cell: NotebookNode) -> str:
+    """Where a cell stands: its number, counted from 1, and how it begins."""
+    number = next(number for number, other in enumerate(notebook.cells, start=1) if other is cell)
+    return f"cell {number} ({cell.source.strip().partition(chr(10))[0][:60]!r})"
+
+
+def sources(notebook: NotebookNode) -> list[str]:
+    """What stands in the cells of a notebook."""
+    return [cell.source for cell in notebook.cells]
+
+
+def figures_in(notebook: NotebookNode) -> dict[str, NotebookNode]:
+    """The names of the figures that an executed notebook shows by `lib.lessons.figures.show`, each with its cell.
 
     Other pictures have no name and no files of their own: they stand in the notebook alone.
     """
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    shown = [output.get("metadata", {}).get("image/png", {}) for output in outputs]
-    return [about["name"] for about in shown if "name" in about]
+    shown = [
+        (output.get("metadata", {}).get("image/png", {}), cell)
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+    ]
+    return {about["name"]: cell for about, cell in shown if "name" in about}
 
 
 def with_results(text: str, metrics: Path | None = None) -> str:
@@ -157,7 +176,10 @@ def results_table(metrics: Path | None = None) -> str:
         ("test MSE, noise seed 2, trained by `make run`", f"{trained['test']['overall']['mse']:.1e}"),
         ("the same, predicting zero", f"{trained['zero_mse']:.1e}"),
         ("training MSE, noise seed 1", f"{trained['train']['overall']['mse']:.1e}"),
-        ("generalization gap (zero by construction: it cannot hear the noise)", f"{trained['gap']:.2%}"),
+        (
+            "generalization gap (zero by construction: it cannot hear the noise)",
+            f"{trained['gap']:.2%}",
+        ),
         ("worst of the unseen noise seeds / training MSE (likewise)", f"{seeds['worst_ratio']:.3f}"),
         ("rate error of its clock, worst frequency, over 600 s of new noise", f"{trained['worst_ppm']:.1g} ppm"),
         (f"worst test MSE of {len(studies['weight_seeds'])} weight seeds", f"{worst['weight_seeds']:.1e}"),

@@ -6,14 +6,13 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from itertools import takewhile
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import jinja2
 import matplotlib as mpl
@@ -21,12 +20,11 @@ from bs4 import BeautifulSoup, Tag
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import InvalidNotebook, IPythonRenderer, MarkdownWithMath
-from nbformat import NotebookNode
 
 from lib.checkpoint import write_atomically
 from lib.lessons.contents import IN_DEPTH, Section, headings, sections
-from lib.lessons.files import ROOT, find_notebooks
-from lib.run.publish import FIGURES, results_table
+from lib.lessons.files import NOTEBOOKS, ROOT, find_notebooks
+from lib.run.publish import FIGURES, place_of, results_table
 from lib.settings import SettingsError
 
 PAGES = Path(__file__).with_name("pages")
@@ -35,6 +33,7 @@ FONTS = ("STIXGeneral", "STIXGeneralItalic", "STIXGeneralBol", "STIXGeneralBolIt
 WIDE = {"Table": "table", "Code": ".input_area pre, .output_markdown pre", "Output": ".output_text pre"}
 WIDE |= {"Formula": "math[display=block]", "Figure": ".picture img"}
 NOTEBOOK_LINK = re.compile(r'(href="\w+)\.ipynb')
+IMAGE = re.compile(r"""(<img\b[^>]*?\bsrc\s*=\s*)("[^"]*"|'[^']*'|[^\s>]+)""", re.IGNORECASE)
 POWER = re.compile(r"\d[\d.]*e-\d+")
 TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGES), trim_blocks=True)
 
@@ -77,7 +76,16 @@ class Chapter(NamedTuple):
 
 
 class Renderer(IPythonRenderer):
-    """Markdown to HTML, with formulas as MathML: every present browser sets it, without a script or a network."""
+    """Markdown to HTML, with formulas as MathML: every present browser sets it, without a script or a network.
+
+    Pictures that are pasted into the cell or lie beside the notebook become a part of the page.
+    """
+
+    def __init__(self, folder: Path, attachments: dict[str, dict[str, str]] | None = None) -> None:
+        """For a cell with these attachments, of a notebook in this folder."""
+        super().__init__(
+            escape=False, exclude_anchor_links=True, embed_images=True, path=str(folder), attachments=attachments or {}
+        )
 
     def block_math(self, body: str) -> str:
         """A formula on lines of its own."""
@@ -91,6 +99,25 @@ class Renderer(IPythonRenderer):
         """A formula that is an environment of its own, such as ``align``."""
         return _formula(f"\\begin{{{name}}}{body}\\end{{{name}}}", display="block")
 
+    def _embed_image_or_attachment(self, src: str) -> str:
+        if src.startswith("attachment:") and src.partition(":")[2] not in self.attachments:
+            src = unquote(src)
+        found: str = super()._embed_image_or_attachment(src)
+        if not urlsplit(found).scheme and not found.startswith("//"):
+            raise SettingsError(f"picture = {src!r}: must be a file in the folder of the notebook")
+        return found
+
+    def _src_to_base64(self, src: str) -> str | None:
+        embedded: str | None = super()._src_to_base64(unquote(src))
+        return embedded
+
+    def _html_embed_images(self, html: str) -> str:
+        def embedded(match: re.Match[str]) -> str:
+            source = self._embed_image_or_attachment(match[2].strip("\"'"))
+            return f'{match[1]}"{source}"'
+
+        return IMAGE.sub(embedded, html)
+
 
 def _formula(body: str, display: str = "inline") -> str:
     plain = re.sub(r"\\.", "", body)
@@ -102,35 +129,13 @@ def _formula(body: str, display: str = "inline") -> str:
         raise SettingsError(f"formula = {body!r}: cannot be read ({error!r})") from error
 
 
-def to_html(markdown: str, folder: Path = ROOT, pasted: Mapping[str, dict[str, str]] = MappingProxyType({})) -> str:
-    """Markdown with formulas as HTML; pictures become a part of it.
-
-    Args:
-        markdown: a text.
-        folder: where its pictures lie.
-        pasted: those that are attached to its cell, by their names.
+def to_html(markdown: str, renderer: Renderer | None = None) -> str:
+    """Markdown with formulas as HTML.
 
     Raises:
         SettingsError: a formula cannot be read, or a picture is missing.
     """
-    attachments = {**pasted, **{quote(name): content for name, content in pasted.items()}}
-    renderer = Renderer(
-        escape=False, exclude_anchor_links=True, embed_images=True, path=str(folder), attachments=attachments
-    )
-    soup = BeautifulSoup(MarkdownWithMath(renderer=renderer).render(markdown), "html.parser")
-    for image in soup.select("img[src]"):  # which the renderer has not found, since it knows them in one form only
-        source = str(image["src"])
-        if urlsplit(source).scheme in ("", "attachment"):
-            image["src"] = renderer._embed_image_or_attachment(unquote(source))
-            if not str(image["src"]).startswith("data:"):
-                raise SettingsError(f"picture = {source!r}: must be a file in the folder of the notebook")
-    return str(soup)
-
-
-def place_of(notebook: NotebookNode, cell: NotebookNode) -> str:
-    """Where a cell stands: its number, counted from 1, and how it begins."""
-    number = next(number for number, other in enumerate(notebook.cells, start=1) if other is cell)
-    return f"cell {number} ({cell.source.strip().partition(chr(10))[0][:60]!r})"
+    return str(MarkdownWithMath(renderer=renderer or Renderer(ROOT)).render(markdown))
 
 
 def chapter(notebook: Path) -> Chapter:
@@ -144,7 +149,7 @@ def chapter(notebook: Path) -> Chapter:
     def cell_to_html(context: jinja2.runtime.Context, markdown: str) -> str:
         cell = context["cell"]
         try:
-            return to_html(markdown, notebook.parent, cell.get("attachments", {}))
+            return to_html(markdown, Renderer(notebook.parent, cell.get("attachments")))
         except (SettingsError, InvalidNotebook) as error:
             raise SettingsError(f"notebook = {notebook}, {place_of(context['nb'], cell)}: {error}") from error
 
@@ -231,27 +236,41 @@ def front(chapters: Sequence[Chapter]) -> str:
 
 @contextmanager
 def replaced(folder: Path) -> Iterator[Path]:
-    """An empty folder to write into, which takes the place of ``folder`` once all is written; a link stays.
+    """An empty folder to write into, whose content takes the place of that of ``folder`` once all is written.
+
+    The folder itself stays, since it may be a link, the place of a mounted volume, or somebody's working folder.
 
     Raises:
-        OSError: it cannot be replaced, and is as it was. On Windows it cannot while a program has a file open.
+        SettingsError: ``folder`` holds what is read.
+        OSError: the content cannot be replaced, and is as it was. On Windows it cannot while a program has a file open.
     """
-    folder = folder.resolve()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".", ignore_cleanup_errors=True) as place:
+    check_target(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".", ignore_cleanup_errors=True) as place:
         fresh, old = Path(place, "fresh"), Path(place, "old")
         fresh.mkdir()
+        old.mkdir()
         yield fresh
+        moved: list[tuple[Path, Path]] = []
         try:
-            if folder.exists():
-                os.replace(folder, old)
-            os.replace(fresh, folder)
+            for source, target in ((folder, old), (fresh, folder)):
+                for path in [path for path in source.iterdir() if path != Path(place)]:
+                    os.replace(path, target / path.name)
+                    moved.append((path, target / path.name))
         except BaseException as error:
-            if old.exists():
-                os.replace(old, folder)
+            for before, now in reversed(moved):
+                os.replace(now, before)
             if isinstance(error, OSError):
                 raise OSError(f"folder = {folder}: cannot be replaced, close what has it open ({error})") from error
             raise
+
+
+def check_target(folder: Path) -> None:
+    """Refuse to replace a folder that holds, or belongs to, what the pages and the students' copy are made from."""
+    place = folder.resolve()
+    for source in (NOTEBOOKS, FIGURES, ROOT / "lib", ROOT / "tests"):
+        if place.is_relative_to(source.resolve()) or source.resolve().is_relative_to(place):
+            raise SettingsError(f"folder = {folder}: must be apart from {source}, which is read")
 
 
 def copy_assets(folder: Path) -> None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import ast
-import json
+import math
 from typing import Any
-
-from pydantic import ConfigDict, JsonValue, TypeAdapter
 
 from lib.settings import SettingsError
 
-PLAIN = TypeAdapter[Any](JsonValue, config=ConfigDict(allow_inf_nan=False))
 WRITTEN = {  # a value of each type, as YAML and the command line have it
     bool: "true or false",
     int: "a whole number",
@@ -61,7 +58,7 @@ def plain(name: str, value: Any) -> Any:
 
     Args:
         name: the parameter, for the message.
-        value: a finite number, a text, a truth value, None, or a list or mapping of such.
+        value: a number, a text, a truth value, None, or a list or mapping of such.
 
     Returns:
         The same value; characters of a text that came in two halves, as JSON writes them, are whole.
@@ -69,17 +66,35 @@ def plain(name: str, value: Any) -> Any:
     Raises:
         SettingsError: it is something else; the message says how to write it.
     """
-    try:
-        PLAIN.validate_python(value)
-        whole = json.loads(json.dumps(value))
-        json.dumps(whole, ensure_ascii=False).encode()  # fails for half of a character
-    except ValueError as error:
-        raise SettingsError(
-            f"{name} = {value!r}: must be a finite number, a text, true or false, null, or a list or mapping of such; "
-            f"if a text is meant, write it in quotes: {str(value)!r}; keys are texts, too, as in {{'1': 2}}; in place "
-            "of infinity or NaN write a large number, as 1e308, or null where the default is None"
-        ) from error
-    return whole
+    match value:
+        case None | bool():
+            return value
+        case float() if not math.isfinite(value):
+            raise SettingsError(
+                f"{name} = {value!r}: must be finite, since a notebook is JSON, which has neither infinity nor NaN; "
+                "write a large number, as 1e308, or null where the default is None"
+            )
+        case int() | float():
+            try:
+                str(value)
+            except ValueError as error:  # Python does not write more than 4,300 digits
+                raise SettingsError(f"{name}: must be a shorter number ({error})") from error
+            return value
+        case str():
+            try:
+                return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+            except UnicodeDecodeError as error:
+                raise SettingsError(f"{name} = {value!r}: must not hold half of a character") from error
+        case list():
+            return [plain(f"{name}[{k}]", part) for k, part in enumerate(value)]
+        case dict() if all(isinstance(key, str) for key in value):
+            return {plain(f"a key of {name}", key): plain(f"{name}[{key!r}]", part) for key, part in value.items()}
+        case dict():
+            raise SettingsError(f"{name} = {value!r}: must have texts as keys; write numbers in quotes, as {{'1': 2}}")
+    raise SettingsError(
+        f"{name} = {value!r}: must be a number, a text, true or false, null, a list or a mapping; "
+        f"if a text is meant, write it in quotes: '{value}'"
+    )
 
 
 def fitting(name: str, value: Any, default: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tqdm.auto import tqdm
 
-from lib.checkpoint import REFERENCE, write_atomically
+from lib.checkpoint import REFERENCE, CheckpointError, write_atomically
 from lib.lessons.files import read_metrics, write_metrics
 from lib.run.notebooks import RUNS, locked
 from lib.settings import plain
@@ -52,15 +52,29 @@ class Keeper:
     def __call__(self, name: str, job: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
         """The results of ``job(*arguments)``, rounded; ``name`` tells the job from all others of the study.
 
-        What other code has made, or cannot be read, is computed anew.
+        What other code has made is computed anew.
+
+        Raises:
+            CheckpointError: the job's file is damaged, or belongs to another study or job.
         """
         path, mark = self.folder / f"{name}.json", self.mark | {"job": name}
         self.bar.set_postfix_str(name)
-        if _parameters(path) != mark:
+        if not path.exists() or _marked(path, mark)["code"] != mark["code"]:
             write_metrics(path, rounded(job(*arguments)), mark)
         self.jobs += 1
         self.bar.update()
         return read_metrics(path)["results"]
+
+
+def _marked(path: Path, mark: dict[str, Any]) -> dict[str, Any]:
+    """What a job's file says about itself."""
+    try:
+        found = read_metrics(path)["parameters"]
+        if (found["study"], found["job"]) != (mark["study"], mark["job"]):
+            raise ValueError(f"results of {found['study']}, {found['job']}")
+    except (ValueError, KeyError) as error:
+        raise CheckpointError(f"job = {mark['job']!r}: its file {path} cannot be used ({error}); remove it") from error
+    return found
 
 
 def rounded(value: Any) -> Any:
@@ -78,24 +92,25 @@ def compute(study: Study) -> None:
 
     Raises:
         SettingsError: another process computes it at this moment.
+        CheckpointError: what is kept of a job cannot be used.
     """
-    last = _parameters(study.path).get("jobs")
+    last = _parameters(study).get("jobs")
     with locked(RUNS / "studies" / study.name), tqdm(desc=study.name, total=last, unit=" jobs") as bar:
         keep = Keeper(study, bar)
         results = study.compute(keep)
     write_metrics(study.path, rounded(results), {"code": keep.mark["code"], "jobs": keep.jobs})
 
 
-def _parameters(path: Path) -> dict[str, Any]:
+def _parameters(study: Study) -> dict[str, Any]:
     try:
-        return read_metrics(path)["parameters"]
-    except (FileNotFoundError, ValueError):  # not computed yet, or damaged
+        return read_metrics(study.path)["parameters"]
+    except (OSError, ValueError):  # not computed yet, or damaged
         return {}
 
 
 def is_current(study: Study) -> bool:
     """Whether the committed results were made by the present code."""
-    return _parameters(study.path).get("code") == study.code
+    return _parameters(study).get("code") == study.code
 
 
 def stamp(study: Study) -> None:
